@@ -1,0 +1,1 @@
+"""Everything up to the record: drive devices, predict, load, observe, judge."""
