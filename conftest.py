@@ -1,0 +1,3 @@
+"""Makes tierlab's options and fixtures known wherever pytest is started in this checkout."""
+
+pytest_plugins = ("harness.plugin",)

@@ -1,0 +1,137 @@
+"""The command line: `tierlab`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import UserError
+from harness.host import harness_version
+from harness.models import MODELS, QUANTISATIONS
+from harness.plugin import SUITES, print_devices
+from harness.weights import commands as model_commands
+from results.store import Store, StoreError
+from results.table import gigabytes, next_steps, table
+from results.tiers import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = """\
+examples:
+  tierlab run                          probe and full Gemma-2B load on this machine's browser
+  tierlab run --device=desktop-2g      the same in 2 GiB of memory
+  tierlab devices                      every device profile, and why one cannot be used
+  tierlab tiers                        the thresholds, each with its source
+  tierlab model make gemma-3-270m      write a model file with random weights
+  tierlab runs show                    the records of the last run
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = _parser()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"] and not {"-h", "--help"} & set(words):
+        # Everything after `run` belongs to pytest, which knows the options already.
+        return _run(words[1:])
+    options = parser.parse_args(words)
+    try:
+        code: int = options.func(options)
+    except (UserError, StoreError) as error:
+        Console(stderr=True).print(f"tierlab: {error}", style="red", markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tierlab",
+        description="Which device runs which language model, how fast, and can a page know it"
+        " before it downloads 1.3 GB?",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tierlab {harness_version()}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run the suites; takes the options of `pytest suites`",
+        description="Runs `pytest suites` with the same options; see `pytest suites --help`.",
+        epilog="example: tierlab run --device=desktop-2g --model=gemma-2b",
+    )
+    run.add_argument("options", nargs="*", help="options of pytest and of tierlab's plugin")
+
+    commands.add_parser("devices", help="show every device profile").set_defaults(func=_devices)
+    commands.add_parser("models", help="show the catalogue of models").set_defaults(func=_models)
+    commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
+    model_commands.add_parser(commands)
+
+    runs = commands.add_parser("runs", help="look at stored records")
+    actions = runs.add_subparsers(title="actions", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="the table of a run, and the evidence of each trial")
+    show.add_argument("run_id", nargs="?", help="default: the last run")
+    show.add_argument("--results", type=Path, default=Path("tierlab-results"))
+    show.add_argument("--evidence", action="store_true", help="list all evidence")
+    show.set_defaults(func=_show)
+    return parser
+
+
+def _run(options: list[str]) -> int:
+    return int(pytest.main([str(SUITES), *options]))
+
+
+def _devices(_: argparse.Namespace) -> int:
+    print_devices(Console())
+    return 0
+
+
+def _models(_: argparse.Namespace) -> int:
+    shown = Table("model", "parameters", *QUANTISATIONS, "KV bytes/token", "largest tensor", "source")
+    for model in MODELS.values():
+        shown.add_row(
+            model.id,
+            f"{model.parameters / 1e9:.2f} G",
+            *(f"{gigabytes(model.weight_bytes(q))} GB" for q in QUANTISATIONS.values()),
+            str(model.kv_bytes_per_token()),
+            f"{model.largest_tensor_parameters / 1e6:.0f} M",
+            model.source,
+        )
+    Console().print(shown)
+    return 0
+
+
+def _tiers(_: argparse.Namespace) -> int:
+    shown = Table("phase", "tier", "tokens/s", "source")
+    for row in rows():
+        shown.add_row(*row)
+    Console().print(shown)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    if not options.results.is_dir():
+        raise UserError(f"{options.results}: there are no results here", "run `tierlab run` first")
+    console = Console()
+    with Store.open(options.results) as store:
+        run_id = options.run_id or store.latest_run()
+        records = store.records(run_id=run_id) if run_id else []
+    if not records:
+        raise UserError(f"no records of run {run_id}", "see the folder given with --results")
+    console.print(table(records))
+    for line in next_steps(records):
+        console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
+    for record in records if options.evidence else ():
+        console.print(f"\n{record.trial_id}  {record.verdict}: {record.explanation}", markup=False)
+        for item in record.evidence:
+            console.print(f"  {item}", markup=False, highlight=False)
+    return 0

@@ -1,0 +1,122 @@
+"""The seams between a trial and the device it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+    from typing import Any
+
+    from pydantic import JsonValue
+
+    from harness.evidence import Timeline
+    from harness.profiles import Profile
+
+    PageEvent = dict[str, Any]
+    OnEvent = Callable[[PageEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the harness itself can say of a device, before any page runs there."""
+
+    host: str
+    operating_system: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    browser: str
+    browser_version: str
+    load_average: float | None = None
+    temperature_celsius: float | None = None
+    emulated: bool = False
+    limiter: str | None = None
+    extra: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A condition that must hold before a trial begins. A closed gate is `infra`."""
+
+    name: str
+    passed: bool
+    observed: str
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """Resident bytes of the largest process of each kind, `at_seconds` into the trial."""
+
+    at_seconds: float
+    processes: dict[str, int]
+    group_bytes: int | None = None
+
+
+class Tab(Protocol):
+    """One page on a device. It may die at any moment; nothing waits inside a call into it."""
+
+    async def call(self, function: str, argument: JsonValue, *, within: float) -> JsonValue:
+        """Call a global function of the page, which must answer within `within` seconds.
+
+        Raises:
+            TabLostError: the page is gone, or did not answer in time.
+        """
+
+    async def screenshot(self, path: Path) -> bool:
+        """Write a PNG; False where the page is too dead to be drawn."""
+
+    async def close(self) -> None:
+        """Close the page. Never raises for a page that is dead already."""
+
+
+class Session(Protocol):
+    """One browser, started fresh for one purpose, watched from all sides while it is open."""
+
+    async def open_tab(self, url: str, on_event: OnEvent) -> Tab:
+        """Open a page; what it emits arrives at `on_event`.
+
+        Raises:
+            TabLostError: the page could not be opened.
+        """
+
+    def memory_curve(self) -> list[MemorySample]:
+        """The samples so far."""
+
+    def peak_memory(self) -> tuple[dict[str, int], int | None]:
+        """Peak bytes of the largest process of each kind, and of the whole group."""
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time of all processes so far."""
+
+    def throttled_seconds(self) -> float | None:
+        """Time for which a CPU limit held the processes back."""
+
+    async def settle(self) -> None:
+        """After a death: gather what the other sources say of it. Bounded to a second."""
+
+
+class Device(Protocol):
+    """The live thing a lease was taken on."""
+
+    profile: Profile
+
+    async def facts(self) -> HostFacts:
+        """What the harness can say without a page."""
+
+    async def gates(self) -> list[Gate]:
+        """The conditions that must hold before a trial."""
+
+    def session(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Session]:
+        """A fresh browser whose deaths go to `timeline` and whose raw logs go to `folder`."""
+
+    async def recover(self) -> None:
+        """Bring the device back after an infrastructure fault."""
+
+
+class TabLostError(Exception):
+    """A page is gone, or cannot be reached. The timeline holds the reason, if any is known."""

@@ -1,0 +1,126 @@
+"""Find the browsers of this machine: by override, PATH, the usual places, Playwright's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from harness.profiles import BrowserSection, Channel
+
+OVERRIDE: Final = "TIERLAB_BROWSER"
+
+_COMMANDS: Final[dict[Channel, tuple[str, ...]]] = {
+    "chrome": ("google-chrome", "google-chrome-stable", "chrome"),
+    "chromium": ("chromium", "chromium-browser"),
+    "msedge": ("microsoft-edge", "microsoft-edge-stable"),
+    "firefox": (),  # a distribution's Firefox does not speak Playwright's protocol
+    "webkit": (),
+}
+
+_PLACES: Final[dict[Channel, tuple[str, ...]]] = {
+    "chrome": (
+        "/opt/google/chrome/chrome",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    ),
+    "chromium": ("/Applications/Chromium.app/Contents/MacOS/Chromium",),
+    "msedge": (
+        "/opt/microsoft/msedge/msedge",
+        "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    ),
+    "firefox": (),
+    "webkit": (),
+}
+
+# Inside Playwright's own folder of browsers.
+_PLAYWRIGHT: Final[dict[Channel, tuple[str, ...]]] = {
+    "chrome": (),
+    "chromium": (
+        "chromium-*/chrome-linux*/chrome",
+        "chromium-*/chrome-mac*/Chromium.app/Contents/MacOS/Chromium",
+    ),
+    "msedge": (),
+    "firefox": ("firefox-*/firefox/firefox", "firefox-*/firefox/*.app/Contents/MacOS/firefox"),
+    "webkit": ("webkit-*/pw_run.sh",),
+}
+
+_ADVICE: Final[dict[Channel, str]] = {
+    "chrome": "install Google Chrome, or `playwright install chrome`",
+    "chromium": "`apt-get install chromium`, or `playwright install chromium`",
+    "msedge": "install Microsoft Edge, or `playwright install msedge`",
+    "firefox": "`playwright install firefox` (a distribution's Firefox cannot be driven)",
+    "webkit": "`playwright install webkit`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledBrowser:
+    """A browser that can be started."""
+
+    channel: str
+    path: Path
+    version: str
+
+    @property
+    def major(self) -> int | None:
+        """The major version, `None` when the browser printed none."""
+        found = re.match(r"\d+", self.version)
+        return int(found.group()) if found else None
+
+
+def playwright_browsers_directory() -> Path:
+    """Where Playwright keeps the browsers it installs."""
+    if override := os.environ.get("PLAYWRIGHT_BROWSERS_PATH"):
+        return Path(override)
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/ms-playwright"
+    return Path.home() / ".cache/ms-playwright"
+
+
+def candidates(channel: Channel) -> Iterator[Path]:
+    """Where a browser of that channel may be, best place first."""
+    yield from (Path(found) for name in _COMMANDS[channel] if (found := shutil.which(name)))
+    yield from (Path(place) for place in _PLACES[channel])
+    for pattern in _PLAYWRIGHT[channel]:
+        yield from sorted(playwright_browsers_directory().glob(pattern), reverse=True)
+
+
+@cache
+def read_version(path: Path) -> str:
+    """What `--version` prints, reduced to the number; "" when it prints none."""
+    try:
+        printed = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+", printed)
+    return found.group() if found else ""
+
+
+def find_browser(section: BrowserSection) -> InstalledBrowser | str:
+    """The first browser of the section's channels, or the reason why there is none."""
+    if section.engine == "chromium" and (override := os.environ.get(OVERRIDE)):
+        path = Path(override)
+        if not os.access(path, os.X_OK):
+            return f"{OVERRIDE} names {path}, which is not an executable file"
+        return InstalledBrowser("chromium", path, read_version(path))
+    for channel in section.channels:
+        for path in candidates(channel):
+            if os.access(path, os.X_OK):
+                return InstalledBrowser(channel, path, read_version(path))
+    return _absent(section.channels)
+
+
+def _absent(channels: Iterable[Channel]) -> str:
+    names = list(channels)
+    return f"no {' or '.join(names)} on this machine: {_ADVICE[names[0] if len(names) == 1 else 'chromium']}"  # noqa: E501

@@ -1,0 +1,379 @@
+"""This machine as a device: its browsers, driven through Playwright.
+
+Every session starts a fresh browser in a fresh group (a cgroup where one can be had), so that the
+group's counters speak of this browser only, and closing the group ends whatever is left of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import shlex
+import shutil
+import uuid
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psutil
+from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from harness.devices.base import Gate, HostFacts, TabLostError
+from harness.devices.browsers import InstalledBrowser, find_browser
+from harness.devices.watch import Watch, load_average
+from harness.emulation.limits import find_limiter, observe
+from harness.errors import UserError
+from harness.evidence import DEATHS
+from results.record import Kind, Source
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from pydantic import JsonValue
+
+    from harness.devices.base import MemorySample, OnEvent, PageEvent
+    from harness.emulation.limits import Scope
+    from harness.evidence import Timeline
+    from harness.profiles import Profile
+
+LAUNCH_SECONDS: Final = 60
+CLOSE_SECONDS: Final = 10
+# How long the other sources of a death are waited for; the longest seen was 0.97 s after the kill,
+# and most of that passes before the first source speaks.
+SETTLE_SECONDS: Final = 0.3
+# Below this a browser, a driver and the harness itself have no room beside the model.
+FREE_MEMORY_GATE: Final = 1 << 30
+
+_CHROMIUM_ARGS: Final = (
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-component-update",
+    "--enable-precise-memory-info",
+)
+
+
+class DesktopTab:
+    """One page, through Playwright."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    async def call(self, function: str, argument: JsonValue, *, within: float) -> JsonValue:
+        """See `Tab.call`."""
+        try:
+            async with asyncio.timeout(within):
+                answer: JsonValue = await self._page.evaluate(
+                    "([name, argument]) => globalThis[name](argument)", [function, argument]
+                )
+        except TimeoutError as error:
+            raise TabLostError(f"{function} did not answer within {within} s") from error
+        except PlaywrightError as error:
+            raise TabLostError(f"{function}: {error.message}") from error
+        return answer
+
+    async def screenshot(self, path: Path) -> bool:
+        """See `Tab.screenshot`."""
+        try:
+            await self._page.screenshot(path=path, timeout=5000)
+        except PlaywrightError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """See `Tab.close`."""
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._page.close()
+
+
+class DesktopSession:
+    """One browser, started fresh and watched."""
+
+    def __init__(self, browser: Browser, timeline: Timeline, watch: Watch, console: Path) -> None:
+        self._browser = browser
+        self._timeline = timeline
+        self._watch = watch
+        self._console = console
+        self._closing = False
+
+    async def listen(self) -> None:
+        """Subscribe to everything the driver can tell of a death."""
+        self._browser.on("disconnected", self._on_disconnected)
+        if self._browser.browser_type.name != "chromium":
+            return
+        # Playwright's own crash event carries no status; the browser-level CDP session does.
+        cdp = await self._browser.new_browser_cdp_session()
+        cdp.on("Target.targetCrashed", self._on_target_crashed)
+        cdp.on("Target.detachedFromTarget", self._on_detached)
+        await cdp.send("Target.setDiscoverTargets", {"discover": True})
+
+    def _on_disconnected(self, _: object) -> None:
+        if not self._closing:
+            self._timeline.add(Source.DRIVER, Kind.BROWSER_GONE, message="the browser disconnected")
+
+    def _on_target_crashed(self, event: dict[str, Any]) -> None:
+        self._timeline.add(
+            Source.CDP,
+            Kind.RENDERER_GONE,
+            status=str(event.get("status", "")),
+            code=int(event.get("errorCode", 0)),
+        )
+
+    def _on_detached(self, event: dict[str, Any]) -> None:
+        # Chromium reports its own out-of-memory termination as a detach.
+        if event.get("reason") == "Render process gone.":
+            self._timeline.add(Source.CDP, Kind.RENDERER_GONE, status="oom", code=0)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        with self._console.open("a", encoding="utf-8") as file:
+            file.write(f"{self._timeline.now():9.3f} {message.type}: {message.text}\n")
+
+    async def open_tab(self, url: str, on_event: OnEvent) -> DesktopTab:
+        """See `Session.open_tab`."""
+
+        def deliver(_: object, event: PageEvent) -> None:
+            on_event(event)
+
+        try:
+            context = await self._browser.new_context()
+            page = await context.new_page()
+            page.on("crash", lambda _: self._timeline.add(Source.DRIVER, Kind.RENDERER_GONE))
+            page.on("console", self._on_console)
+            page.on(
+                "pageerror",
+                lambda e: self._timeline.add(
+                    Source.PAGE, Kind.ENGINE_ERROR, name=e.name or "Error", message=e.message
+                ),
+            )
+            await page.expose_binding("tierlabEmit", deliver)
+            await page.goto(url, timeout=LAUNCH_SECONDS * 1000)
+        except PlaywrightError as error:
+            raise TabLostError(f"{url} could not be opened: {error.message}") from error
+        return DesktopTab(page)
+
+    def memory_curve(self) -> list[MemorySample]:
+        """See `Session.memory_curve`."""
+        return self._watch.curve
+
+    def peak_memory(self) -> tuple[dict[str, int], int | None]:
+        """See `Session.peak_memory`."""
+        self._watch.look_at_processes()
+        return self._watch.peaks()
+
+    def cpu_seconds(self) -> float | None:
+        """See `Session.cpu_seconds`."""
+        return self._watch.cpu_seconds()
+
+    def throttled_seconds(self) -> float | None:
+        """See `Session.throttled_seconds`."""
+        return self._watch.throttled_seconds()
+
+    async def settle(self) -> None:
+        """See `Session.settle`."""
+        if self._timeline.first(*DEATHS, Kind.OOM_KILL):
+            await asyncio.sleep(SETTLE_SECONDS)
+        self._watch.look_for_kills()
+        self._watch.read_stderr()
+        self._watch.look_at_processes()
+
+    async def close(self) -> None:
+        """End the browser; bounded, because it may be dead or stuck."""
+        self._closing = True
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._browser.close()
+
+
+class DesktopDevice:
+    """This machine, through the browser that a profile asks for."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        found = find_browser(profile.browser)
+        if isinstance(found, str):
+            raise UserError(f"device {profile.id!r} cannot be used: {found}")
+        self._installed: InstalledBrowser = found
+        self._driver: Playwright | None = None
+
+    async def __aenter__(self) -> Self:
+        self._driver = await async_playwright().start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._driver:
+            await self._driver.stop()
+
+    @property
+    def browser(self) -> InstalledBrowser:
+        """The browser that sessions start."""
+        return self._installed
+
+    async def facts(self) -> HostFacts:
+        """See `Device.facts`."""
+        limits = self.profile.resource_limits
+        limited = limits.memory_bytes is not None or limits.cpus is not None
+        return HostFacts(
+            host=platform.node(),
+            operating_system=_operating_system(),
+            cpu=_cpu_name(),
+            cores=os.cpu_count() or 1,
+            memory_bytes=psutil.virtual_memory().total,
+            browser=self._installed.channel,
+            browser_version=self._installed.version,
+            load_average=load_average(),
+            temperature_celsius=_temperature(),
+            emulated=limited,
+            limiter=find_limiter().name if limited else None,
+        )
+
+    async def gates(self) -> list[Gate]:
+        """See `Device.gates`."""
+        free = psutil.virtual_memory().available
+        return [
+            Gate(
+                name="free memory of the host",
+                passed=free >= FREE_MEMORY_GATE,
+                observed=f"{free >> 20} MiB",
+                limit=f"at least {FREE_MEMORY_GATE >> 20} MiB",
+            )
+        ]
+
+    async def recover(self) -> None:
+        """Start the driver anew; sessions start a fresh browser anyway."""
+        if self._driver:
+            with contextlib.suppress(PlaywrightError):
+                await self._driver.stop()
+        self._driver = await async_playwright().start()
+
+    @asynccontextmanager
+    async def session(self, timeline: Timeline, folder: Path) -> AsyncIterator[DesktopSession]:
+        """See `Device.session`.
+
+        Raises:
+            UserError: the browser does not start; the message carries its last words.
+        """
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        stderr, pid_file = folder / "browser-stderr.log", folder / "browser.pid"
+        scope = self._scope()
+        try:
+            script = _launch_script(folder, self._installed.path, scope, stderr, pid_file)
+            browser = await self._launch(script, stderr)
+            watch = Watch(timeline, lambda: _read_pid(pid_file), scope, stderr)
+            session = DesktopSession(browser, timeline, watch, folder / "console.log")
+            polls = asyncio.create_task(watch.run())
+            try:
+                await session.listen()
+                yield session
+            finally:
+                # First the polls: processes that end because they are told to are no evidence.
+                polls.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await polls
+                await session.close()
+                script.unlink(missing_ok=True)
+                pid_file.unlink(missing_ok=True)
+        finally:
+            if scope:
+                scope.close()
+
+    def _scope(self) -> Scope | None:
+        name = f"{self.profile.id}-{uuid.uuid4().hex[:8]}"
+        limits = self.profile.resource_limits
+        if limits.memory_bytes is None and limits.cpus is None:
+            return observe(name)
+        return find_limiter().scope(name, limits)
+
+    async def _launch(self, script: Path, stderr: Path) -> Browser:
+        if self._driver is None:
+            raise RuntimeError("the device is used outside its `async with`")
+        engine = self.profile.browser.engine
+        args = [*(_CHROMIUM_ARGS if engine == "chromium" else ()), *self.profile.browser.args]
+        try:
+            browser: Browser = await getattr(self._driver, engine).launch(
+                executable_path=script,
+                args=args,
+                # Chromium's sandbox does not run as root.
+                chromium_sandbox=os.geteuid() != 0,
+                # The driver must not end the browser behind the harness's back.
+                handle_sigint=False,
+                timeout=LAUNCH_SECONDS * 1000,
+            )
+        except PlaywrightError as error:
+            words = _tail(stderr) or error.message.splitlines()[0]
+            raise UserError(
+                f"{self._installed.path} does not start: {words}",
+                f"start it by hand with: {self._installed.path} --headless --dump-dom about:blank",
+            ) from error
+        return browser
+
+
+def _launch_script(
+    folder: Path, browser: Path, scope: Scope | None, stderr: Path, pid_file: Path
+) -> Path:
+    """A script that joins the group, then becomes the browser.
+
+    The driver stays outside the group. The script keeps the browser's stderr, which the driver
+    does not hand out, and leaves its process number, which stays the browser's after `exec`.
+    Playwright's Firefox and WebKit announce themselves on stderr, so theirs is copied instead.
+    """
+    prefix = shlex.join(scope.prefix) if scope else ""
+    chromium = "firefox" not in browser.name and "pw_run" not in browser.name
+    redirect = f"2>>{shlex.quote(str(stderr))}" if chromium else ""
+    script = folder / "launch.sh"
+    script.write_text(
+        f"#!/bin/sh\necho $$ >{shlex.quote(str(pid_file))}\n"
+        f'exec {prefix} {shlex.quote(str(browser))} "$@" {redirect}\n',
+        encoding="utf-8",
+    )
+    script.chmod(0o700)
+    return script
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _tail(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""
+
+
+def _operating_system() -> str:
+    if shutil.which("sw_vers"):
+        return f"macOS {platform.mac_ver()[0]}"
+    try:
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
+    except (OSError, KeyError):
+        return platform.platform()
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
+
+
+def _temperature() -> float | None:
+    """The hottest sensor of the host, where it has one."""
+    read = getattr(psutil, "sensors_temperatures", None)
+    readings = [t.current for group in (read() if read else {}).values() for t in group]
+    return max(readings, default=None)

@@ -1,0 +1,217 @@
+"""The blocking face of the harness: what suites call. One laboratory a pytest process.
+
+It owns the event loop, the store, the local server and the device that is open, and it remembers
+the trials of this run, so that several tests can ask about one load without repeating it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from harness.devices.base import TabLostError
+from harness.devices.desktop import DesktopDevice
+from harness.devices.lease import lease
+from harness.emulation.limits import sweep
+from harness.errors import UserError
+from harness.evidence import Timeline
+from harness.models import find_model
+from harness.probe.run import run_probe
+from harness.trial import TrialSettings, run_trial
+from harness.verdict import judge
+from harness.weights.cache import ArtifactCache
+from harness.weights.real import real_artifact
+from harness.web.server import serve
+from results.record import Verdict
+from results.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+    from types import TracebackType
+
+    from pydantic import JsonValue
+
+    from harness.models import Workload
+    from harness.probe.report import ProbeReport
+    from harness.profiles import Profile
+    from harness.web.server import Server
+    from harness.weights.artifact import Artifact
+    from harness.weights.options import OnnxOptions
+    from results.record import Record
+
+T = TypeVar("T")
+
+# One more try for a fault of the lab's own; it is no statement about the device.
+INFRA_RETRIES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LaboratorySettings:
+    """What a run is asked for, beside devices and workloads."""
+
+    trial: TrialSettings
+    artifact: Path | None = None
+
+
+class Laboratory:
+    """Runs probes and trials on leased devices, and stores what comes out."""
+
+    def __init__(
+        self, settings: LaboratorySettings, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._runner = asyncio.Runner()
+        self._cleanup = contextlib.ExitStack()
+        self._trials: dict[tuple[str, Workload], Record] = {}
+        self._probes: dict[str, ProbeReport] = {}
+        self._cache = ArtifactCache()
+
+    def __enter__(self) -> Self:
+        self._cleanup.enter_context(self._runner)
+        for line in sweep():
+            self._say(f"cleared what a killed run left: {line}")
+        self._cache.sweep()
+        try:
+            self._store = Store.open(self._settings.trial.results)
+        except StoreError as error:
+            raise UserError(str(error), "free the disk, or choose another --results") from error
+        self._cleanup.callback(self._store.close)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    def probe(self, profile: Profile) -> ProbeReport:
+        """The probe report of a device; measured once a run.
+
+        Raises:
+            ProbeFailedError: the probe gave no report.
+        """
+        if profile.id not in self._probes:
+            self._probes[profile.id] = self._on_device(profile, self._probe)
+        return self._probes[profile.id]
+
+    async def _probe(self, device: DesktopDevice, server: Server) -> ProbeReport:
+        settings = self._settings.trial
+        return await run_probe(
+            device,
+            server,
+            settings.results / "probes" / settings.run_id / device.profile.id,
+            budget_ms=settings.probe_budget_ms,
+            seed=settings.seed,
+            progress=self._say,
+        )
+
+    def trial(self, profile: Profile, workload: Workload) -> Record:
+        """One trial; run once, stored, and remembered for the rest of the run."""
+        key = (profile.id, workload)
+        if key not in self._trials:
+            for left in reversed(range(INFRA_RETRIES + 1)):
+                record = self._on_device(
+                    profile, lambda device, server: self._trial(device, server, workload)
+                )
+                self._keep(record)
+                if record.verdict is not Verdict.INFRA or not left:
+                    break
+                self._say(f"the lab failed ({record.explanation}); once more")
+            self._trials[key] = record
+        return self._trials[key]
+
+    async def _trial(self, device: DesktopDevice, server: Server, workload: Workload) -> Record:
+        return await run_trial(
+            device,
+            workload,
+            lambda options: self._artifact(workload, options),
+            server,
+            self._settings.trial,
+            lambda text: self._say(f"{device.profile.id}: {text}"),
+        )
+
+    def ask(
+        self,
+        profile: Profile,
+        function: str,
+        argument: JsonValue,
+        *,
+        within: float = 60.0,
+        files: Path | None = None,
+    ) -> JsonValue:
+        """Call one function of the page `limits.html` in a fresh browser; its answer.
+
+        Args:
+            profile: the device.
+            function: a global function of that page.
+            argument: what it is called with.
+            within: seconds that it may take.
+            files: a directory that the page finds below `/artifacts/files/`.
+
+        Raises:
+            TabLostError: the page died or did not answer; the message says which.
+        """
+
+        async def work(device: DesktopDevice, server: Server) -> JsonValue:
+            if files is not None:
+                server.publish("files", files)
+            timeline = Timeline()
+            folder = self._settings.trial.results / "pages" / self._settings.trial.run_id
+            async with device.session(timeline, folder / device.profile.id) as session:
+                tab = await session.open_tab(f"{server.url}/page/limits.html", lambda _: None)
+                try:
+                    return await tab.call(function, argument, within=within)
+                except TabLostError as error:
+                    await session.settle()
+                    judged = judge(timeline.items)
+                    raise TabLostError(f"{error} ({judged.explanation})") from error
+
+        return self._on_device(profile, work)
+
+    def _keep(self, record: Record) -> None:
+        try:
+            self._store.add(record)
+        except StoreError as error:
+            raise UserError(
+                f"the record of trial {record.trial_id} cannot be stored: {error}",
+                "free the disk; the trial must be run again",
+            ) from error
+
+    def _artifact(self, workload: Workload, options: OnnxOptions) -> Artifact:
+        if self._settings.artifact is not None:
+            return real_artifact(self._settings.artifact)
+        return self._cache.ensure(find_model(workload.model), options, self._making())
+
+    def _making(self) -> Callable[[int, int], None]:
+        """Progress of a writer, told once every tenth."""
+        told = -1
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            tenth = 10 * done // total if total else 10
+            if tenth > told:
+                told = tenth
+                self._say(f"making the model file: {done >> 20} of {total >> 20} MiB")
+
+        return progress
+
+    def _on_device(
+        self,
+        profile: Profile,
+        work: Callable[[DesktopDevice, Server], Coroutine[Any, Any, T]],
+    ) -> T:
+        """Lease the device, open it, run `work`, close it."""
+
+        async def run() -> T:
+            async with serve() as server, DesktopDevice(profile) as device:
+                return await work(device, server)
+
+        owner = f"run {self._settings.trial.run_id}"
+        with lease("machine", owner=owner, on_wait=self._say):
+            return self._runner.run(run())

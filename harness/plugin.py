@@ -1,0 +1,378 @@
+"""The pytest plugin: options, the plan of a run, fixtures, and the table at the end.
+
+`pytest suites --device=pixel7` is the sentence that users type; everything else has defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from harness.devices.browsers import find_browser
+from harness.emulation.limits import find_limiter, parse_bytes
+from harness.errors import UserError
+from harness.laboratory import Laboratory, LaboratorySettings
+from harness.load import Deadlines
+from harness.models import Workload, find_model, find_quantisation
+from harness.profiles import Profile, load_profiles, select
+from harness.runtimes import find_runtime
+from harness.trial import TrialSettings
+from results.store import Store, StoreError
+from results.table import next_steps, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.terminal import TerminalReporter
+    from xdist.workermanage import WorkerController
+
+SUITES = Path(__file__).parent.parent / "suites"
+DEFAULT_DEVICE = "desktop"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does: on which devices, with which workloads.
+
+    `left_out` names the profiles that were asked for but cannot be used, with the reason.
+    """
+
+    profiles: tuple[Profile, ...]
+    left_out: tuple[tuple[str, str], ...]
+    workloads: tuple[Workload, ...]
+    settings: LaboratorySettings
+
+
+PLAN = pytest.StashKey[Plan]()
+RUN_ID = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of a run."""
+    group = parser.getgroup("tierlab", "devices and workloads")
+    add = group.addoption
+    add(
+        "--device",
+        action="append",
+        metavar="ID",
+        help="device profile: an id, a glob, several with commas, or `all`"
+        f" (default: {DEFAULT_DEVICE}); e.g. --device='desktop-*'",
+    )
+    add("--list-devices", action="store_true", help="show every device profile, then exit")
+    add("--model", action="append", metavar="ID", help="model (default: gemma-2b)")
+    add("--quant", action="append", metavar="NAME", help="int4, int8 or fp16 (default: int4)")
+    add(
+        "--runtime",
+        action="append",
+        metavar="ID",
+        help="inference engine and backend (default: onnxruntime-web/wasm)",
+    )
+    add("--artifact", type=Path, metavar="PATH", help="your own model file instead of a made one")
+    add("--prompt-tokens", type=int, default=16, metavar="N", help="default: %(default)s")
+    add("--output-tokens", type=int, default=8, metavar="N", help="default: %(default)s")
+    add(
+        "--results",
+        type=Path,
+        default=Path("tierlab-results"),
+        metavar="DIR",
+        help="where records and raw evidence go (default: %(default)s)",
+    )
+    add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
+    add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
+    add(
+        "--timeout-load",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="silence allowed until the engine stands (default: %(default)s)",
+    )
+    add(
+        "--timeout-token",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="silence allowed for each token (default: %(default)s)",
+    )
+    add(
+        "--probe-budget",
+        type=int,
+        default=4000,
+        metavar="MS",
+        help="how long the zero-weight probe may measure (default: %(default)s)",
+    )
+
+
+def _words(given: list[str] | None, default: str) -> list[str]:
+    """The values of a repeatable option that also takes commas."""
+    return [word.strip() for item in given or [default] for word in item.split(",") if word.strip()]
+
+
+def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profile:
+    """The profile with the limits of the command line; its id says so."""
+    if memory is None and cpus is None:
+        return profile
+    limits = profile.limits.model_copy(
+        update={
+            "memory": parse_bytes(memory) if memory else profile.limits.memory,
+            "cpus": cpus if cpus is not None else profile.limits.cpus,
+        }
+    )
+    marks = [mark for mark in (memory, f"{cpus:g}cpu" if cpus else None) if mark]
+    suffix = "-".join(mark.lower() for mark in marks)
+    return profile.model_copy(update={"id": f"{profile.id}-{suffix}", "limits": limits})
+
+
+def unusable(profile: Profile) -> str | None:
+    """Why a profile cannot be used on this machine now, or `None`."""
+    found = find_browser(profile.browser)
+    if isinstance(found, str):
+        return found
+    limits = profile.resource_limits
+    if limits.memory_bytes is not None or limits.cpus is not None:
+        try:
+            find_limiter()
+        except UserError as error:
+            return str(error)
+    return None
+
+
+def make_plan(config: pytest.Config, run_id: str) -> Plan:
+    """The plan that the options ask for.
+
+    Raises:
+        UserError: an option names something unknown, or no device can be used.
+    """
+    option = config.option
+    wanted = _words(option.device, DEFAULT_DEVICE)
+    chosen = [
+        _limited(profile, option.limit_memory, option.limit_cpus)
+        for profile in select(load_profiles(), wanted)
+    ]
+    reasons = {profile.id: unusable(profile) for profile in chosen}
+    left_out = tuple((name, reason) for name, reason in reasons.items() if reason)
+    usable = tuple(profile for profile in chosen if not reasons[profile.id])
+    named = [name for name, _ in left_out if name in wanted]
+    if left_out and (named or not usable):
+        lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
+        raise UserError(lines, "see pytest suites --list-devices")
+    for name in ("prompt_tokens", "output_tokens"):
+        if getattr(option, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+    if option.artifact is not None and not option.artifact.exists():
+        raise UserError(f"--artifact {option.artifact}: there is no such file or directory")
+    return Plan(
+        profiles=usable,
+        left_out=left_out,
+        workloads=tuple(
+            Workload(
+                model=find_model(model).id,
+                quantisation=find_quantisation(quant).name,
+                runtime=find_runtime(runtime).id,
+                prompt_tokens=option.prompt_tokens,
+                output_tokens=option.output_tokens,
+            )
+            for model in _words(option.model, "gemma-2b")
+            for quant in _words(option.quant, "int4")
+            for runtime in _words(option.runtime, "onnxruntime-web/wasm")
+        ),
+        settings=LaboratorySettings(
+            trial=TrialSettings(
+                run_id=run_id,
+                results=_results_directory(option.results),
+                deadlines=Deadlines(option.timeout_load, option.timeout_token),
+                probe_budget_ms=option.probe_budget,
+            ),
+            artifact=option.artifact,
+        ),
+    )
+
+
+def _results_directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--results {path}: cannot be made: {error.strerror}", "choose another directory"
+        ) from error
+    return path.resolve()
+
+
+def _runs_suites(config: pytest.Config) -> bool:
+    """Whether any argument names the suites (the project's own tests need no plan)."""
+    places = ((config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args)
+    return any(place == SUITES or SUITES in place.parents for place in places)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Answer `--list-devices`, and keep the tests of one device on one worker."""
+    if config.option.list_devices:
+        print_devices(Console())
+        return 0
+    if getattr(config.option, "dist", None) == "no" and getattr(config.option, "numprocesses", 0):
+        config.option.dist = "loadgroup"
+    return None
+
+
+def print_devices(console: Console) -> None:
+    """Every profile, and for each that cannot be used now, why."""
+    for profile in load_profiles().values():
+        reason = unusable(profile)
+        mark = "[red]no [/red]" if reason else "[green]yes[/green]"
+        console.print(f"{mark}  [bold]{profile.id:20}[/bold] {profile.name}", highlight=False)
+        for line in (reason or "").splitlines():
+            console.print(f"     {'':20} {line.strip()}", style="dim", markup=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the plan before anything is collected: a mistyped name ends the run at once."""
+    if config.option.list_devices or not _runs_suites(config):
+        return
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    run_id = given.get("tierlab_run_id") or uuid.uuid4().hex
+    try:
+        plan = make_plan(config, run_id)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[PLAN] = plan
+    config.stash[RUN_ID] = run_id
+    if not given:
+        _with_store(plan, lambda store: store.start_run(run_id, " ".join(sys.argv)))
+
+
+def pytest_configure_node(node: WorkerController) -> None:
+    """Give an xdist worker the id of the run."""
+    if RUN_ID in node.config.stash:
+        node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """`-n auto`: as many workers as devices."""
+    plan = config.stash.get(PLAN, None)
+    return len(plan.profiles) if plan else None
+
+
+def _with_store(plan: Plan, work: Any) -> Any:  # noqa: ANN401
+    try:
+        with Store.open(plan.settings.trial.results) as store:
+            return work(store)
+    except StoreError as error:
+        raise pytest.UsageError(f"{error}\n  -> choose another --results") from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each suite once a device, and once a workload where it takes one."""
+    plan = metafunc.config.stash.get(PLAN, None)
+    if plan is None:
+        return
+    if "profile" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "profile",
+            [pytest.param(p, id=p.id, marks=pytest.mark.xdist_group(p.id)) for p in plan.profiles],
+            scope="session",
+        )
+    if "workload" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "workload",
+            [pytest.param(w, id=f"{w.model}-{w.quantisation}-{w.runtime}") for w in plan.workloads],
+            scope="session",
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not about a device: deselected, since a skip would read as a result."""
+    fits, left = [], []
+    for item in items:
+        marker = item.get_closest_marker("devices")
+        profile = getattr(item, "callspec", None) and item.callspec.params.get("profile")  # type: ignore[attr-defined]
+        wanted = marker is None or profile is None or marker.kwargs["where"](profile)
+        (fits if wanted else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = fits
+
+
+@pytest.fixture(scope="session")
+def laboratory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
+    """The laboratory of this process."""
+    plan = request.config.stash.get(PLAN, None)
+    if plan is None:
+        raise pytest.UsageError("the suites run as `pytest suites --device=...`")
+    with Laboratory(plan.settings, _speaker(request.config)) as lab:
+        yield lab
+
+
+def _speaker(config: pytest.Config) -> Any:  # noqa: ANN401
+    """Prints progress past pytest's capture; silent in xdist workers, which have no terminal."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is None or hasattr(config, "workerinput"):
+        return lambda _: None
+    return Speaker(reporter, capture)
+
+
+class Speaker:
+    """Progress of long work: one line that is overwritten on a terminal, plain lines elsewhere."""
+
+    def __init__(self, reporter: TerminalReporter, capture: Any) -> None:  # noqa: ANN401
+        self._reporter = reporter
+        self._capture = capture
+        self._rewrites = reporter.isatty and os.environ.get("CI") is None
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        """Show what is going on."""
+        if not self._rewrites and self._same_step(text):
+            return
+        self._last = text
+        with self._capture.global_and_fixture_disabled():
+            if self._rewrites:
+                self._reporter.rewrite(f"  {text}", erase=True)
+            else:
+                self._reporter.ensure_newline()
+                self._reporter.write_line(f"  {text}")
+
+    def _same_step(self, text: str) -> bool:
+        """Whether only a number changed since the last line: not worth a line of its own."""
+        return _without_digits(text) == _without_digits(self._last)
+
+
+def _without_digits(text: str) -> str:
+    return "".join(char for char in text if not char.isdigit())
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Print the table of this run, and what was asked for and not run."""
+    plan = config.stash.get(PLAN, None)
+    if plan is None:
+        return
+    run_id = config.stash[RUN_ID]
+    records = _with_store(plan, lambda store: store.records(run_id=run_id))
+    for name, reason in plan.left_out:
+        terminalreporter.write_line(f"not run: {name}: {reason}", yellow=True)
+    if records:
+        terminalreporter.ensure_newline()
+        console = Console(
+            file=terminalreporter._tw._file,  # noqa: SLF001 - pytest gives no other way to its stream
+            width=max(terminalreporter._tw.fullwidth, 120),  # noqa: SLF001
+            force_terminal=terminalreporter.hasmarkup,
+        )
+        console.print(table(records))
+        for line in next_steps(records):
+            console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
+        terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Note the orderly end of a run."""
+    plan = session.config.stash.get(PLAN, None)
+    if plan is not None and not hasattr(session.config, "workerinput"):
+        run_id = session.config.stash[RUN_ID]
+        _with_store(plan, lambda store: store.finish_run(run_id))

@@ -1,0 +1,165 @@
+"""The catalogue of device profiles: TOML files that say what a device is and how it is recognised.
+
+Validation is strict, because a mistyped key that is ignored is a limit that is not applied. An
+error names the file, the key, the reason and the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from harness.emulation.limits import Limits, parse_bytes
+from harness.errors import UserError, nearest, unknown
+from results.tiers import Tier  # noqa: TC001 - pydantic reads annotations at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+PROFILES_DIRECTORY = Path(__file__).parent.parent / "device_profiles"
+
+Engine = Literal["chromium", "firefox", "webkit"]
+Channel = Literal["chrome", "chromium", "msedge", "firefox", "webkit"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_bytes(value)
+    except UserError as error:
+        raise ValueError(error.problem) from error
+
+
+class BrowserSection(_Section):
+    """Which browser to start: the first of `channels` that is found."""
+
+    engine: Engine = "chromium"
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    minimum_version: int = Field(default=110, ge=1, description="major version")
+    args: tuple[str, ...] = ()
+
+
+class LimitsSection(_Section):
+    """Memory and processor limits put around the browser."""
+
+    memory: Annotated[int, BeforeValidator(_size), Field(ge=256 << 20)] | None = None
+    cpus: float | None = Field(default=None, gt=0, le=1024)
+
+
+class ExpectSection(_Section):
+    """What must hold on this device; a broken expectation fails the suite."""
+
+    tier: Tier | None = None
+    webgpu: bool | None = None
+    cross_origin_isolated: bool | None = None
+
+
+class Profile(_Section):
+    """One device profile."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    name: str = Field(min_length=1)
+    kind: Literal["desktop"]
+    browser: BrowserSection
+    limits: LimitsSection = LimitsSection()
+    expect: ExpectSection = ExpectSection()
+    notes: str = ""
+
+    @property
+    def resource_limits(self) -> Limits:
+        """The limits as the limiter takes them."""
+        return Limits(memory_bytes=self.limits.memory, cpus=self.limits.cpus)
+
+
+def load_profile(path: Path) -> Profile:
+    """Read and validate one profile.
+
+    Raises:
+        UserError: the file cannot be read, is not TOML, or is not a valid profile.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from error
+    try:
+        profile = Profile.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(details) for details in error.errors()]
+        raise UserError("\n".join(f"{path}: {line}" for line in lines)) from error
+    if profile.id != path.stem:
+        raise UserError(
+            f"{path}: id: is {profile.id!r}, but the file is named {path.stem!r}",
+            f"rename the file to {profile.id}.toml, or set id = {path.stem!r}",
+        )
+    return profile
+
+
+def load_profiles(directory: Path = PROFILES_DIRECTORY) -> dict[str, Profile]:
+    """All profiles of a directory, by id.
+
+    Raises:
+        UserError: the directory has none, or one of them is not valid.
+    """
+    profiles = {path.stem: load_profile(path) for path in sorted(directory.glob("*.toml"))}
+    if not profiles:
+        raise UserError(f"{directory}: there are no device profiles (*.toml) here")
+    return profiles
+
+
+def select(profiles: Mapping[str, Profile], wanted: Iterable[str]) -> list[Profile]:
+    """The profiles that ids, globs or `all` name, each once, in the order asked for.
+
+    Raises:
+        UserError: a word names no profile; the message names the nearest ones.
+    """
+    chosen: dict[str, Profile] = {}
+    for word in (part.strip() for item in wanted for part in item.split(",")):
+        if word == "all":
+            ids = list(profiles)
+        elif any(mark in word for mark in "*?["):
+            ids = fnmatch.filter(profiles, word)
+        else:
+            ids = [word] if word in profiles else []
+        if not ids:
+            raise unknown("device", word, profiles)
+        chosen.update((name, profiles[name]) for name in ids)
+    return list(chosen.values())
+
+
+def _explain(details: ErrorDetails) -> str:
+    """One validation error as `key: reason`, with the nearest valid key where one is unknown."""
+    location = [str(part) for part in details["loc"]]
+    key = ".".join(location)
+    if details["type"] == "extra_forbidden":
+        known = list(_section(location[:-1]).model_fields)
+        close = nearest(location[-1], known, count=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if details["type"] == "missing":
+        return f"{key}: is required"
+    return f"{key}: {details['msg']} (it is {details['input']!r})"
+
+
+def _section(location: list[str]) -> type[BaseModel]:
+    """The section class that a path of keys leads to."""
+    section: type[BaseModel] = Profile
+    for key in location:
+        annotation: Any = section.model_fields[key].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return section

@@ -1,0 +1,170 @@
+// onnxruntime-web: a decoder with the inputs that onnxruntime-genai exports (input_ids,
+// attention_mask, past_key_values.N.key/value), greedy decoding, on `wasm` or `webgpu`.
+
+/**
+ * @typedef {object} Config
+ * @property {"wasm" | "webgpu"} backend
+ * @property {string} bundle  URL of the engine's module
+ * @property {string} wasmPaths  URL of the folder with the engine's WebAssembly
+ * @property {number} threads
+ * @property {string} graph  URL of the .onnx file
+ * @property {{name: string, url: string, bytes: number}[]} files  external data
+ * @property {{layers: number, kv_heads: number, head_dim: number, vocabulary: number}} shape
+ * @property {"fp32" | "fp16"} floatType
+ */
+
+/**
+ * Fetch a file into one buffer. `Response.arrayBuffer()` ends at 2 GiB; reading the stream into a
+ * buffer of the known size does not, and needs no second copy.
+ * @param {{url: string, bytes: number}} file
+ * @param {(bytes: number) => void} onBytes
+ */
+async function fetchInto(file, onBytes) {
+  const response = await fetch(file.url);
+  if (!response.ok || !response.body) throw new Error(`${file.url}: HTTP ${response.status}`);
+  const data = new Uint8Array(file.bytes);
+  const reader = response.body.getReader();
+  let offset = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (offset + value.length > data.length) throw new Error(`${file.url}: longer than declared`);
+    data.set(value, offset);
+    offset += value.length;
+    onBytes(value.length);
+  }
+  if (offset !== data.length) throw new Error(`${file.url}: ends after ${offset} bytes`);
+  return data;
+}
+
+/** The index of the largest logit of the last position; -1 when one of them is not a number. */
+function argmax(/** @type {Float32Array} */ logits, /** @type {number} */ vocabulary) {
+  const base = logits.length - vocabulary;
+  let best = -1;
+  let value = -Infinity;
+  for (let i = 0; i < vocabulary; i++) {
+    const logit = logits[base + i];
+    if (Number.isNaN(logit)) return -1;
+    if (logit > value) {
+      best = i;
+      value = logit;
+    }
+  }
+  return Number.isFinite(value) ? best : -1;
+}
+
+/**
+ * @param {Config} config
+ * @param {{onDeviceLost: Function, onValidation: Function, onUnsupported: Function}} events
+ */
+export async function createEngine(config, events) {
+  const gpu = config.backend === "webgpu";
+  if (gpu && !(await navigator.gpu?.requestAdapter())) {
+    events.onUnsupported(navigator.gpu ? "no WebGPU adapter" : "the browser has no WebGPU");
+    return null;
+  }
+  const ort = await import(config.bundle);
+  ort.env.wasm.wasmPaths = config.wasmPaths;
+  ort.env.wasm.numThreads = config.threads;
+  ort.env.logLevel = "warning";
+
+  const { layers, kv_heads, head_dim, vocabulary } = config.shape;
+  const half = config.floatType === "fp16";
+  /** @type {any} */ let session = null;
+  /** @type {Record<string, any>} */ let past = {};
+
+  const names = [];
+  for (let layer = 0; layer < layers; layer++) {
+    names.push(`${layer}.key`, `${layer}.value`);
+  }
+
+  function emptyCache() {
+    const type = half ? "float16" : "float32";
+    for (const name of names) {
+      const data = half ? new (globalThis.Float16Array ?? Uint16Array)(0) : new Float32Array(0);
+      past[`past_key_values.${name}`] = new ort.Tensor(type, data, [1, kv_heads, 0, head_dim]);
+    }
+  }
+
+  /** One run: feed `ids`, keep the cache. @param {number[]} ids @param {number} total */
+  async function step(ids, total) {
+    const outputs = await session.run({
+      ...past,
+      input_ids: new ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [1, ids.length]),
+      attention_mask: new ort.Tensor("int64", new BigInt64Array(total).fill(1n), [1, total]),
+    });
+    for (const name of names) {
+      const old = past[`past_key_values.${name}`];
+      if (old.location === "gpu-buffer") old.dispose();
+      past[`past_key_values.${name}`] = outputs[`present.${name}`];
+    }
+    const logits = outputs.logits.location === "gpu-buffer"
+      ? await outputs.logits.getData(true)
+      : outputs.logits.data;
+    return argmax(logits, vocabulary);
+  }
+
+  return {
+    /** @param {(done: number, total: number) => void} onProgress */
+    async download(onProgress) {
+      const total = config.files.reduce((sum, file) => sum + file.bytes, 0);
+      let done = 0;
+      const parts = [];
+      for (const file of config.files) {
+        const data = await fetchInto(file, (bytes) => onProgress((done += bytes), total));
+        parts.push({ path: file.name, data });
+      }
+      return parts;
+    },
+
+    /** @param {{path: string, data: Uint8Array}[]} parts */
+    async create(parts) {
+      /** @type {Record<string, any>} */
+      const options = {
+        executionProviders: [config.backend],
+        graphOptimizationLevel: "all",
+        externalData: parts.map((part) => ({ ...part })),
+      };
+      if (gpu) {
+        options.preferredOutputLocation = Object.fromEntries(
+          names.map((name) => [`present.${name}`, "gpu-buffer"]),
+        );
+      }
+      session = await ort.InferenceSession.create(config.graph, options);
+      // The engine has its own copy now: let go of ours before the first run needs the memory.
+      options.externalData = null;
+      parts.length = 0;
+      if (gpu) {
+        const device = await ort.env.webgpu.device;
+        device.lost.then((/** @type {any} */ info) => {
+          if (info.reason !== "destroyed") events.onDeviceLost(info);
+        });
+        device.addEventListener("uncapturederror", (/** @type {any} */ event) =>
+          events.onValidation(event.error.message),
+        );
+      }
+    },
+
+    /**
+     * @param {number[]} prompt @param {number} count
+     * @param {(token: {id: number, finite: boolean}) => void} onToken
+     */
+    async generate(prompt, count, onToken) {
+      emptyCache();
+      let length = prompt.length;
+      let id = await step(prompt, length);
+      onToken({ id, finite: id >= 0 });
+      for (let i = 1; i < count && id >= 0; i++) {
+        length += 1;
+        id = await step([id], length);
+        onToken({ id, finite: id >= 0 });
+      }
+    },
+
+    async dispose() {
+      await session?.release();
+      session = null;
+      past = {};
+    },
+  };
+}

@@ -1,0 +1,263 @@
+"""From evidence to verdict: a pure function over a table of rules.
+
+The rules are tried in order and the first that holds decides, so the order is part of their
+meaning: the kernel's own word on a memory kill comes before everything that the death looked like
+from elsewhere, because a killed renderer looks the same whoever killed it (see `RULES`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence  # noqa: TC003 - used in the dataclass below
+from dataclasses import dataclass
+from typing import Final
+
+from results.record import Evidence, Kind, Verdict
+
+SIGKILL = 9
+SIGSEGV = 11
+SIGBUS = 7
+
+# Page errors that mean "no memory", by engine and browser. The page itself survives them.
+_OUT_OF_MEMORY = re.compile(
+    r"std::bad_alloc"
+    r"|Array buffer allocation failed"
+    r"|Invalid array buffer length"
+    r"|WebAssembly\.Memory\(\): could not allocate memory"
+    r"|grow\(\): (Unable to grow instance memory|Maximum memory size exceeded)"
+    r"|GPUOutOfMemoryError|VK_ERROR_OUT_OF_DEVICE_MEMORY"
+    r"|\bout of memory\b|Out of memory",
+)
+
+# Page errors that mean "not possible here", whatever the free memory: limits of browser or engine.
+_NOT_POSSIBLE = re.compile(
+    r"Could not find an implementation for"
+    r"|exceeds the max buffer size limit"
+    r"|Model data size exceeds maximum supported size"
+    r"|SafeIntOnOverflow"
+    r"|no available backend found"
+    r"|WebGPU is not supported|Failed to get GPU adapter|no WebGPU adapter"
+    r"|above the upper bound",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict with its cause (a stable short name) and one sentence that explains it."""
+
+    verdict: Verdict
+    cause: str
+    explanation: str
+
+
+class Case:
+    """The evidence of one load, asked in the words of the rules."""
+
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        items = sorted(evidence, key=lambda item: item.at_seconds)
+        done = next((item for item in items if item.kind is Kind.DONE), None)
+        # What happens after the tokens are out (tearing down) is not part of the load.
+        self.items = [item for item in items if done is None or item.at_seconds <= done.at_seconds]
+
+    def first(self, *kinds: Kind) -> Evidence | None:
+        """The first evidence of one of these kinds."""
+        return next((item for item in self.items if item.kind in kinds), None)
+
+    def has(self, *kinds: Kind) -> bool:
+        """Whether there is evidence of one of these kinds."""
+        return self.first(*kinds) is not None
+
+    def value(self, kind: Kind, key: str) -> str:
+        """A detail of the first evidence of that kind, "" when there is none."""
+        found = self.first(kind)
+        return found.text(key) if found else ""
+
+    @property
+    def died(self) -> bool:
+        """Whether a process that the load needs is gone."""
+        return self.has(Kind.RENDERER_GONE, Kind.BROWSER_GONE, Kind.DEVICE_LOST)
+
+    @property
+    def victim(self) -> str:
+        """Which process died, in words."""
+        exits = [i.text("process") for i in self.items if i.kind is Kind.PROCESS_EXIT]
+        if self.has(Kind.RENDERER_GONE):
+            return "the renderer"
+        if self.has(Kind.DEVICE_LOST) or "gpu" in exits:
+            return "the GPU process"
+        return "the browser" if self.has(Kind.BROWSER_GONE) else "a browser process"
+
+    @property
+    def signal(self) -> int | None:
+        """The signal or exit code that CDP gave for the renderer."""
+        code = self.value(Kind.RENDERER_GONE, "code")
+        return int(code) if code.lstrip("-").isdigit() else None
+
+    @property
+    def error(self) -> str:
+        """The page's error, "" when there is none."""
+        found = self.first(Kind.ENGINE_ERROR)
+        return f"{found.text('name')}: {found.text('message')}" if found else ""
+
+    @property
+    def phase(self) -> str:
+        """The last phase that the page announced."""
+        names = [item.text("name") for item in self.items if item.kind is Kind.PHASE]
+        return names[-1] if names else "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """If `when` holds, the verdict is `verdict`, for the reason that `because` words."""
+
+    cause: str
+    verdict: Verdict
+    when: Callable[[Case], object]
+    because: Callable[[Case], str]
+
+
+def _tokens(case: Case) -> int:
+    text = case.value(Kind.DONE, "tokens")
+    return int(text) if text.isdigit() else 0
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    # --- not about this device -------------------------------------------------------------
+    Rule(
+        "earlier-failure", Verdict.CASCADE,
+        lambda c: c.has(Kind.EARLIER_FAILURE),
+        lambda c: f"caused by an earlier failure: {c.value(Kind.EARLIER_FAILURE, 'of')}",
+    ),
+    # --- killed for memory: the kernel's counter decides before any symptom -------------------
+    Rule(
+        "kernel-oom", Verdict.OOM,
+        lambda c: c.has(Kind.OOM_KILL) and not c.has(Kind.DONE),
+        lambda c: (
+            f"the kernel killed {c.victim} for memory during {c.phase}"
+            f" ({c.value(Kind.OOM_KILL, 'counter') or 'oom_kill'} rose)"
+        ),
+    ),
+    Rule(
+        "v8-heap", Verdict.OOM,
+        lambda c: c.has(Kind.V8_OOM) and c.died,
+        lambda c: f"V8 reached its heap limit during {c.phase}: {c.value(Kind.V8_OOM, 'line')}",
+    ),
+    Rule(
+        "allocator", Verdict.OOM,
+        lambda c: c.has(Kind.OUT_OF_MEMORY_LINE) and c.died,
+        lambda c: (
+            f"the browser's allocator gave up during {c.phase}:"
+            f" {c.value(Kind.OUT_OF_MEMORY_LINE, 'line')}"
+        ),
+    ),
+    Rule(
+        "browser-oom", Verdict.OOM,
+        lambda c: c.value(Kind.RENDERER_GONE, "status") == "oom",
+        lambda c: f"the browser reported that the renderer ran out of memory during {c.phase}",
+    ),
+    Rule(
+        "allocation-refused", Verdict.OOM,
+        lambda c: _OUT_OF_MEMORY.search(c.error),
+        lambda c: f"the page survived, but memory was refused during {c.phase}: {c.error}",
+    ),
+    # --- died of something else ---------------------------------------------------------------
+    Rule(
+        "segfault", Verdict.CRASH,
+        lambda c: c.signal in {SIGSEGV, SIGBUS},
+        lambda c: f"the renderer crashed with signal {c.signal} during {c.phase}",
+    ),
+    Rule(
+        "killed", Verdict.CRASH,
+        lambda c: c.value(Kind.RENDERER_GONE, "status") == "killed",
+        lambda c: (
+            f"something other than the kernel's memory killer ended the renderer during {c.phase}"
+            f" (signal {c.signal}, and the kernel counted no memory kill)"
+        ),
+    ),
+    Rule(
+        "trap", Verdict.CRASH,
+        lambda c: c.has(Kind.RENDERER_GONE),
+        lambda c: (
+            f"the renderer ended itself during {c.phase}"
+            f" ({c.value(Kind.RENDERER_GONE, 'status') or 'no status'}, code {c.signal}):"
+            " a failed CHECK, or memory refused without a message"
+        ),
+    ),
+    Rule(
+        "browser-gone", Verdict.CRASH,
+        lambda c: c.has(Kind.BROWSER_GONE),
+        lambda c: f"the browser itself went away during {c.phase}; no memory kill was counted",
+    ),
+    Rule(
+        "gpu-lost", Verdict.CRASH,
+        lambda c: c.has(Kind.DEVICE_LOST),
+        lambda c: (
+            f"the GPU device was lost during {c.phase}, without a memory kill:"
+            f" {c.value(Kind.GPU_PROCESS_GONE, 'line') or c.value(Kind.DEVICE_LOST, 'message')}"
+        ),
+    ),
+    # --- alive, but no result -------------------------------------------------------------------
+    Rule(
+        "not-possible", Verdict.UNSUPPORTED,
+        lambda c: c.has(Kind.UNSUPPORTED),
+        lambda c: c.value(Kind.UNSUPPORTED, "reason"),
+    ),
+    Rule(
+        "limit", Verdict.UNSUPPORTED,
+        lambda c: _NOT_POSSIBLE.search(c.error),
+        lambda c: f"a limit of the browser or the engine, met during {c.phase}: {c.error}",
+    ),
+    Rule(
+        "lab", Verdict.INFRA,
+        lambda c: c.has(Kind.LAB_ERROR),
+        lambda c: f"the lab failed during {c.phase}: {c.value(Kind.LAB_ERROR, 'message')}",
+    ),
+    Rule(
+        "engine-error", Verdict.CRASH,
+        lambda c: c.has(Kind.ENGINE_ERROR),
+        lambda c: f"the engine failed during {c.phase}: {c.error}",
+    ),
+    Rule(
+        "deadline", Verdict.HANG,
+        lambda c: c.has(Kind.DEADLINE),
+        lambda c: (
+            f"nothing came out of {c.value(Kind.DEADLINE, 'phase')}"
+            f" for {c.value(Kind.DEADLINE, 'seconds')} s"
+        ),
+    ),
+    # --- finished: good only with tokens, finite numbers and no validation warning --------------
+    Rule(
+        "validation", Verdict.CRASH,
+        lambda c: c.has(Kind.DONE) and c.has(Kind.VALIDATION),
+        lambda c: (
+            "tokens came out, but the GPU rejected commands, so they mean nothing:"
+            f" {c.value(Kind.VALIDATION, 'message')}"
+        ),
+    ),
+    Rule(
+        "not-finite", Verdict.CRASH,
+        lambda c: c.has(Kind.DONE) and c.value(Kind.DONE, "finite") == "False",
+        lambda _: "tokens came out, but the logits are not finite numbers",
+    ),
+    Rule(
+        "tokens", Verdict.OK,
+        lambda c: c.has(Kind.DONE) and _tokens(c) > 0,
+        lambda c: f"{_tokens(c)} tokens came out",
+    ),
+    Rule(
+        "no-tokens", Verdict.CRASH,
+        lambda c: c.has(Kind.DONE),
+        lambda _: "the load finished without a single token",
+    ),
+)  # fmt: skip
+
+
+def judge(evidence: Sequence[Evidence]) -> Judged:
+    """The verdict that the evidence supports; `infra` when it supports none."""
+    case = Case(evidence)
+    for rule in RULES:
+        if rule.when(case):
+            return Judged(rule.verdict, rule.cause, rule.because(case))
+    return Judged(
+        Verdict.INFRA, "no-evidence", f"the load ended during {case.phase} without any evidence"
+    )

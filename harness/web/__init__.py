@@ -1,0 +1,1 @@
+"""The local server and the one trial page that all web runtimes share."""

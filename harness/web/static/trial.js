@@ -1,0 +1,96 @@
+// The trial page. It starts the engine in a worker, so that the page itself stays alive to report
+// while the engine is busy, and hands every event on to the harness. Nothing waits inside a call
+// into this page: `tierlabStart` and `tierlabProbe` answer at once, and the rest are events.
+
+/** @param {Record<string, unknown>} event */
+function emit(event) {
+  globalThis.tierlabEmit?.(event);
+}
+
+/** @param {string} id @param {string} text */
+function show(id, text) {
+  const element = document.getElementById(id);
+  if (element) element.textContent = text;
+}
+
+const MIB = 1024 * 1024;
+
+/** @param {Record<string, any>} event */
+function draw(event) {
+  switch (event.type) {
+    case "phase":
+      show("phase", event.name);
+      break;
+    case "progress": {
+      const bar = /** @type {HTMLProgressElement} */ (document.getElementById("progress"));
+      bar.max = event.total;
+      bar.value = event.done;
+      show("bytes", `${Math.round(event.done / MIB)} of ${Math.round(event.total / MIB)} MiB`);
+      break;
+    }
+    case "token":
+      show("tokens", String(event.index + 1));
+      break;
+    case "done":
+      show("outcome", `done: ${event.tokens} tokens`);
+      break;
+    case "error":
+      show("outcome", `${event.name}: ${event.message}`);
+      break;
+    case "device-lost":
+      show("outcome", `GPU device lost: ${event.message}`);
+      break;
+  }
+}
+
+/** Pass one event to the page's own display and to the harness. @param {any} event */
+function report(event) {
+  draw(event);
+  emit(event);
+}
+
+/**
+ * Start a full load. @param {{workload: string, adapter: string, config: object}} job
+ * @returns {boolean} true: the worker was started; what it does arrives as events
+ */
+globalThis.tierlabStart = (job) => {
+  show("workload", job.workload);
+  const worker = new Worker("/page/worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => report(data);
+  // A worker that fails to start, or throws outside of its own handlers, ends here.
+  worker.onerror = (event) => {
+    event.preventDefault();
+    report({
+      type: "error",
+      name: "WorkerError",
+      message: event.message || "the engine's worker could not be started",
+    });
+  };
+  worker.postMessage(job);
+  return true;
+};
+
+/**
+ * Run the zero-weight probe. @param {object} options
+ * @returns {boolean} true: the probe was started; its report arrives as an event
+ */
+globalThis.tierlabProbe = (options) => {
+  show("workload", "zero-weight probe");
+  import("/probe/index.js")
+    .then(({ probe }) =>
+      probe({
+        ...options,
+        onProgress: (/** @type {any} */ progress) => report({ type: "probe-progress", progress }),
+      }),
+    )
+    .then((result) => {
+      show("outcome", "probe done");
+      emit({ type: "probe-report", report: result });
+    })
+    .catch((error) =>
+      report({ type: "error", name: String(error?.name), message: String(error?.message ?? error) }),
+    );
+  return true;
+};
+
+globalThis.tierlabReady = true;

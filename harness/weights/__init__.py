@@ -1,0 +1,1 @@
+"""Artifacts: synthetic models written on the spot, and the user's own model files."""

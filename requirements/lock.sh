@@ -1,0 +1,17 @@
+#!/bin/sh
+# Renews the locks from pyproject.toml, *.in and package.json. Needs uv, node and npm.
+# Without an argument versions that still fit are kept; --upgrade takes the newest of all.
+set -eu
+cd "$(dirname "$0")/.."
+
+compile() {
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-emit-index-url --no-emit-find-links --only-binary :all: "$@"
+}
+
+compile "$@" pyproject.toml requirements/build.in --output-file requirements/run.txt
+compile "$@" pyproject.toml requirements/build.in --extra dev \
+    --constraint requirements/run.txt --output-file requirements/dev.txt
+compile "$@" requirements/node.in --output-file requirements/node.txt
+npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
+    --no-audit --no-fund --loglevel=error

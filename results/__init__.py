@@ -1,0 +1,1 @@
+"""Everything after the record: store, judge, publish. Never imports `harness`."""

@@ -1,0 +1,295 @@
+"""The record of one trial: everything that is stored, and everything needed to repeat it.
+
+The schema is versioned. A reader refuses a version it does not know instead of guessing; a change
+of meaning raises `SCHEMA_VERSION`. Units are in the names (`_seconds`, `_bytes`); token rates are
+tokens a second.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations at run time
+from enum import StrEnum
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from results.tiers import Tier  # noqa: TC001 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SCHEMA_VERSION = 1
+
+Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """Base of every part of a record: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Verdict(StrEnum):
+    """What happened to a full load."""
+
+    OK = "ok"
+    OOM = "oom"
+    CRASH = "crash"
+    HANG = "hang"
+    UNSUPPORTED = "unsupported"
+    INFRA = "infra"
+    CASCADE = "cascade"
+
+
+class Source(StrEnum):
+    """Who observed a piece of evidence."""
+
+    CDP = "cdp"
+    CGROUP = "cgroup"
+    DRIVER = "driver"
+    HARNESS = "harness"
+    KERNEL = "kernel"
+    PAGE = "page"
+    PROCESS = "process"
+    STDERR = "stderr"
+    WATCHDOG = "watchdog"
+
+
+class Kind(StrEnum):
+    """What was observed."""
+
+    BROWSER_GONE = "browser-gone"
+    DEADLINE = "deadline"
+    DEVICE_LOST = "device-lost"
+    DONE = "done"
+    EARLIER_FAILURE = "earlier-failure"
+    ENGINE_ERROR = "engine-error"
+    GPU_PROCESS_GONE = "gpu-process-gone"
+    LAB_ERROR = "lab-error"
+    OOM_KILL = "oom-kill"
+    OUT_OF_MEMORY_LINE = "out-of-memory-line"
+    PHASE = "phase"
+    PROCESS_EXIT = "process-exit"
+    RENDERER_GONE = "renderer-gone"
+    UNSUPPORTED = "unsupported"
+    V8_OOM = "v8-oom"
+    VALIDATION = "validation"
+
+
+class Evidence(Part):
+    """One observation from one source.
+
+    `at_seconds` counts from the start of the trial on the harness's monotonic clock.
+    """
+
+    at_seconds: float
+    source: Source
+    kind: Kind
+    detail: dict[str, JsonValue] = {}
+
+    def text(self, key: str) -> str:
+        """The detail of that name as text, "" when it is absent."""
+        return str(self.detail.get(key, ""))
+
+    def __str__(self) -> str:
+        detail = ", ".join(f"{key}={value}" for key, value in self.detail.items())
+        return f"{self.at_seconds:8.3f} s  {self.source}: {self.kind}" + (
+            f" ({detail})" if detail else ""
+        )
+
+
+class Interval(Part):
+    """An expected value between two bounds that should hold 9 times in 10."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class Prediction(Part):
+    """What the probe says of a workload before anything is downloaded. `None` is "unknown"."""
+
+    verdict: Literal["ok", "oom", "unsupported", "unknown"]
+    reason: str
+    tier: Tier | None = None
+    load_seconds: Interval | None = None
+    first_token_seconds: Interval | None = None
+    prefill_tokens_per_s: Interval | None = None
+    decode_tokens_per_s: Interval | None = None
+    peak_memory_bytes: Interval | None = None
+
+
+class Spread(Part):
+    """A repeated measurement: its number, median, and 10th and 90th percentile."""
+
+    n: int
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """The spread of `values`, or `None` when there are none."""
+        if not values:
+            return None
+        if len(values) == 1:
+            return cls(n=1, median=values[0], p10=values[0], p90=values[0])
+        tenths = quantiles(values, n=10, method="inclusive")
+        return cls(n=len(values), median=median(values), p10=tenths[0], p90=tenths[-1])
+
+
+class Phase(Part):
+    """One phase of a load: when it ended, how long it took, and the CPU time it used."""
+
+    name: str
+    wall_seconds: Seconds
+    cpu_seconds: float | None = None
+
+
+class MemoryUse(Part):
+    """Peak resident memory while the load ran.
+
+    `processes` is the largest single process of each kind (`renderer`, `gpu`, `browser`,
+    `utility`); `group_peak_bytes` is the peak of the whole limited group, page cache included.
+    """
+
+    processes: dict[str, Bytes]
+    group_peak_bytes: Bytes | None = None
+
+    @property
+    def engine_bytes(self) -> int:
+        """Peak of the processes that hold the model: the renderer and the GPU process."""
+        return self.processes.get("renderer", 0) + self.processes.get("gpu", 0)
+
+
+class Measurement(Part):
+    """What the full load measured; fields stay `None` for a phase that was not reached."""
+
+    download_seconds: Seconds | None = None
+    create_seconds: Seconds | None = None
+    first_token_seconds: Seconds | None = None
+    prefill_tokens_per_s: float | None = None
+    decode_ms: Spread | None = Field(
+        default=None, description="milliseconds a token, the first decoded token excluded"
+    )
+    tokens: tuple[int, ...] = ()
+    token_ms: tuple[float, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    memory: MemoryUse
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    wall_seconds: Seconds
+    bytes_loaded: Bytes = 0
+    detection_seconds: float | None = Field(
+        default=None, description="from the first sign of a death to the end of the trial"
+    )
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens a second from the median decode step."""
+        if self.decode_ms is None or not math.isfinite(self.decode_ms.median):
+            return None
+        return 1000 / self.decode_ms.median if self.decode_ms.median > 0 else None
+
+
+class DeviceRecord(Part):
+    """Which device, and how far it is the real thing."""
+
+    profile: str
+    name: str
+    kind: str
+    host: str
+    emulated: bool
+    memory_limit_bytes: Bytes | None = None
+    cpu_limit: float | None = None
+    limiter: str | None = None
+
+
+class WorkloadRecord(Part):
+    """What was asked of the device."""
+
+    model: str
+    quantisation: str
+    runtime: str
+    prompt_tokens: int
+    output_tokens: int
+
+
+class ArtifactRecord(Part):
+    """The model file that was loaded."""
+
+    key: str
+    kind: Literal["synthetic", "real"]
+    format: str
+    total_bytes: Bytes
+    sha256: str | None = None
+
+
+class Conditions(Part):
+    """Under which circumstances the numbers came to be."""
+
+    harness_version: str
+    browser: str
+    browser_version: str
+    runtime_version: str
+    adapter: str | None = None
+    software_adapter: bool | None = None
+    cross_origin_isolated: bool | None = None
+    threads: int | None = None
+    operating_system: str
+    cpu: str
+    cores: int
+    memory_bytes: Bytes
+    load_average: float | None = Field(
+        default=None, description="1-minute load average of the host just before the trial"
+    )
+    temperature_celsius: float | None = None
+    facts: dict[str, JsonValue] = Field(
+        default={}, description="everything else the device said of itself; untrusted"
+    )
+
+
+class Tiers(Part):
+    """Measured tiers: prefill, decode, and the pair."""
+
+    prefill: Tier | None
+    decode: Tier | None
+    pair: Tier | None
+
+
+class Judgement(StrEnum):
+    """How the prediction compares with what happened."""
+
+    RIGHT = "right"
+    OVER_PROMISE = "over-promise"
+    UNDER_PROMISE = "under-promise"
+    UNKNOWN = "unknown"
+
+
+class Record(Part):
+    """One trial as stored."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    trial_id: str
+    run_id: str
+    started_at: datetime
+    device: DeviceRecord
+    workload: WorkloadRecord
+    artifact: ArtifactRecord | None
+    conditions: Conditions
+    probe: dict[str, Any] | None
+    prediction: Prediction
+    measurement: Measurement | None
+    tiers: Tiers
+    verdict: Verdict
+    cause: str
+    explanation: str
+    evidence: tuple[Evidence, ...]
+    judgement: Judgement
+    judgement_reason: str
+    files: dict[str, str] = Field(
+        default={}, description="raw evidence, by name; paths relative to the results folder"
+    )

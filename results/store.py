@@ -1,0 +1,204 @@
+"""The embedded store: one SQLite file that several processes write to at once.
+
+WAL with `synchronous=FULL`, and one `BEGIN IMMEDIATE` transaction a record: a record is on disk
+before the next trial begins, and `kill -9` leaves whole records only. Never put it on a network
+file system: SQLite's locks do not hold there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Self
+
+from pydantic import ValidationError
+
+from results.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+FILE_NAME: Final = "store.sqlite3"
+
+# Another process's transaction lasts milliseconds; a minute of waiting means that it is stuck.
+BUSY_MILLISECONDS: Final = 60_000
+
+# Step n brings a store from version n to n + 1. A released step is never edited.
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY,
+        started_at TEXT NOT NULL,
+        ended_at TEXT,
+        command TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE records (
+        trial_id TEXT PRIMARY KEY,
+        run_id TEXT NOT NULL REFERENCES runs(run_id),
+        started_at TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        model TEXT NOT NULL,
+        quantisation TEXT NOT NULL,
+        runtime TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX records_by_run ON records(run_id, started_at);
+    CREATE INDEX records_by_cell ON records(profile, model, quantisation, runtime, started_at);
+    """,
+)
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message says which file and why."""
+
+
+class Store:
+    """An open store. Usable as a context manager; not shared between threads."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the store of a results folder, making both where they are missing.
+
+        Raises:
+            StoreError: the folder or file cannot be made, is damaged, or is newer than this code.
+        """
+        path = directory / FILE_NAME
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1e3)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _migrate(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise StoreError(f"{path}: cannot be used: {error}") from error
+        except StoreError as error:
+            connection.close()
+            raise StoreError(f"{path}: {error}") from error
+        return cls(connection, path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def start_run(self, run_id: str, command: str) -> None:
+        """Note that a run began; a second call with the same id changes nothing."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO runs (run_id, started_at, command) VALUES (?, ?, ?)",
+                (run_id, datetime.now(UTC).isoformat(), command),
+            )
+
+    def finish_run(self, run_id: str) -> None:
+        """Note that a run ended in order; a run that was killed has no end."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET ended_at = ? WHERE run_id = ? AND ended_at IS NULL",
+                (datetime.now(UTC).isoformat(), run_id),
+            )
+
+    def add(self, record: Record) -> None:
+        """Store a record; it is on disk when this returns. The same trial is stored once."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.trial_id,
+                    record.run_id,
+                    record.started_at.isoformat(),
+                    record.device.profile,
+                    record.workload.model,
+                    record.workload.quantisation,
+                    record.workload.runtime,
+                    record.verdict,
+                    record.model_dump_json(),
+                ),
+            )
+
+    def records(self, *, run_id: str | None = None) -> list[Record]:
+        """The records of one run, or all of them, oldest first.
+
+        Raises:
+            StoreError: a record does not follow the schema of this version.
+        """
+        where, values = ("WHERE run_id = ?", (run_id,)) if run_id else ("", ())
+        rows = self._connection.execute(
+            f"SELECT trial_id, body FROM records {where} ORDER BY started_at, trial_id",  # noqa: S608
+            values,
+        )
+        return [_parse(trial_id, body) for trial_id, body in rows]
+
+    def latest_run(self) -> str | None:
+        """The id of the run that began last."""
+        row = self._connection.execute(
+            "SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 1"
+        ).fetchone()
+        return row[0] if row else None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be written: {error}") from error
+
+
+def _parse(trial_id: str, body: str) -> Record:
+    try:
+        return Record.model_validate_json(body)
+    except ValidationError as error:
+        raise StoreError(f"the record of trial {trial_id} cannot be read: {error}") from error
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema to this version, one step a transaction."""
+    while (version := _version(connection)) < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have taken the step while this one waited for the lock.
+            if _version(connection) == version:
+                for statement in MIGRATIONS[version].split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"was written by a newer tierlab (schema {version}, known here: {len(MIGRATIONS)})"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

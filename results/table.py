@@ -1,0 +1,140 @@
+"""The table at the end of a run: predicted beside measured, and what to do next."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from results.record import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from results.record import Interval, Record
+
+_VERDICT_STYLE: Final = {
+    Verdict.OK: "green",
+    Verdict.OOM: "red",
+    Verdict.CRASH: "red",
+    Verdict.HANG: "red",
+    Verdict.UNSUPPORTED: "yellow",
+    Verdict.INFRA: "magenta",
+    Verdict.CASCADE: "magenta",
+}
+
+NOTHING: Final = "-"
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Text of a device without control characters: it cannot drive the terminal it is shown on."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or a dash."""
+    return NOTHING if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def gigabytes(value: float | None) -> str:
+    """Bytes as GB (10^9), or a dash."""
+    return NOTHING if value is None else f"{value / 1e9:.2f}"
+
+
+def _expected(interval: Interval | None) -> float | None:
+    return interval.expected if interval else None
+
+
+def device_name(record: Record) -> str:
+    """The profile, marked where its figures are not a device's own."""
+    marks = [
+        mark
+        for mark, applies in (
+            ("limited", record.device.emulated),
+            ("software GPU", record.conditions.software_adapter and "webgpu" in record.workload.runtime),
+        )
+        if applies
+    ]
+    return record.device.profile + (f" ({', '.join(marks)})" if marks else "")
+
+
+def next_step(record: Record) -> str:
+    """One line of what to do with this result."""
+    workload = record.workload
+    if record.verdict is Verdict.INFRA:
+        return f"no statement about the device; mend the lab and run again: {record.explanation}"
+    if record.judgement is Judgement.OVER_PROMISE:
+        return f"do not ship the prediction: {record.judgement_reason}"
+    if record.judgement is Judgement.UNDER_PROMISE:
+        return f"capable users would be refused: {record.judgement_reason}"
+    match record.verdict:
+        case Verdict.OK:
+            tier = record.tiers.pair
+            return {
+                "high": "offer the model here",
+                "medium": "offer the model here; keep prompts short",
+                "low": "slow: offer it for short answers, or a smaller model",
+                "unsupported": "it runs, but too slowly to offer: a smaller model, or a server",
+            }.get(str(tier), f"it runs; the figures put it in tier {tier}")
+        case Verdict.OOM:
+            return f"do not offer {workload.model}/{workload.quantisation} here: {record.explanation}"
+        case _:
+            return record.explanation
+
+
+def table(records: Sequence[Record]) -> Table:
+    """Two rows a trial: what was predicted, and below it what was measured."""
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("device", "workload", ""):
+        shown.add_column(heading, no_wrap=True)
+    for heading in ("tier", "decode tok/s", "prefill tok/s", "peak GB", "verdict"):
+        shown.add_column(heading, justify="left" if heading in {"tier", "verdict"} else "right")
+    for record in records:
+        predicted, measured = _rows(record)
+        shown.add_row(*predicted)
+        shown.add_row(*measured, end_section=True)
+    return shown
+
+
+def next_steps(records: Sequence[Record]) -> list[str]:
+    """One line a trial: what happened, and what to do next."""
+    return [
+        plain(f"{device_name(r)}, {r.workload.model}/{r.workload.quantisation}: {next_step(r)}")
+        for r in records
+    ]
+
+
+def _rows(record: Record) -> tuple[list[Text], list[Text]]:
+    prediction, measured, w = record.prediction, record.measurement, record.workload
+    right = record.judgement in {Judgement.RIGHT, Judgement.UNKNOWN}
+    judged = "" if record.judgement is Judgement.RIGHT else f" ({record.judgement})"
+    return (
+        [
+            Text(plain(device_name(record))),
+            Text(plain(f"{w.model}/{w.quantisation}")),
+            Text("predicted", style="dim"),
+            Text(str(prediction.tier or NOTHING)),
+            Text(number(_expected(prediction.decode_tokens_per_s))),
+            Text(number(_expected(prediction.prefill_tokens_per_s))),
+            Text(gigabytes(_expected(prediction.peak_memory_bytes))),
+            Text(prediction.verdict),
+        ],
+        [
+            Text(""),
+            Text(plain(w.runtime), style="dim"),
+            Text("measured", style="dim"),
+            Text(str(record.tiers.pair or NOTHING)),
+            Text(number(measured.decode_tokens_per_s if measured else None)),
+            Text(number(measured.prefill_tokens_per_s if measured else None)),
+            Text(gigabytes(measured.memory.engine_bytes if measured else None)),
+            Text(
+                record.verdict + judged,
+                style=_VERDICT_STYLE[record.verdict] if right else "bold red",
+            ),
+        ],
+    )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UserError
+from harness.probe.report import ProbeReport, parse_report
+from tests.harness.probe.samples import DATA, sample
+
+
+def raw(name: str = "chromium_wasm") -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((DATA / f"{name}.json").read_bytes())
+    return data
+
+
+def test_a_real_report_of_webassembly() -> None:
+    report = sample("chromium_wasm")
+    wasm = report.backends.wasm
+    assert wasm is not None
+    assert wasm.available
+    assert [phase.threads for phase in wasm.phases] == [1, 2]
+    head = wasm.phase(2).kernels["int4_head"].in_unit("bytes_per_s")
+    assert head is not None
+    assert 1e7 < head.median < 1e10
+    assert wasm.phase(2).kernels["int4_head"].in_unit("op_us") is None
+    assert report.backends.webgpu is None
+
+
+def test_a_real_report_of_a_software_adapter() -> None:
+    webgpu = sample("chromium_swiftshader").backends.webgpu
+    assert webgpu is not None
+    assert webgpu.available
+    assert webgpu.adapter.software
+    assert webgpu.adapter.limit("maxStorageBufferBindingSize") == 1 << 30
+    assert webgpu.adapter.limit("no such limit") is None
+
+
+@pytest.mark.parametrize(("asked", "used"), [(1, 1), (2, 2), (8, 2), (0, 1)])
+def test_the_phase_nearest_from_below(asked: int, used: int) -> None:
+    wasm = sample("chromium_wasm").backends.wasm
+    assert wasm is not None
+    assert wasm.available
+    assert wasm.phase(asked).threads == used
+
+
+def test_reports_survive_the_way_through_json() -> None:
+    report = sample("chromium_swiftshader")
+    assert ProbeReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_browsers_may_say_more_of_an_adapter() -> None:
+    data = raw("chromium_swiftshader")
+    data["backends"]["webgpu"]["adapter"]["info"]["colour"] = {"red": 1}
+    data["backends"]["webgpu"]["adapter"]["limits"]["maxOfSomethingNew"] = 5
+    webgpu = parse_report(json.dumps(data)).backends.webgpu
+    assert webgpu is not None
+    assert webgpu.available
+    assert webgpu.adapter.limit("maxOfSomethingNew") == 5
+
+
+def test_a_backend_that_could_not_be_measured() -> None:
+    data = raw()
+    data["backends"] = {"wasm": {"available": False, "reason": "WebAssembly SIMD is missing"}}
+    wasm = parse_report(json.dumps(data)).backends.wasm
+    assert wasm is not None
+    assert not wasm.available
+
+
+def change(path: str, value: Any) -> str:
+    data = raw()
+    *parents, last = path.split(".")
+    place: Any = data
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    place[last] = value
+    return json.dumps(data)
+
+
+MEDIAN = "backends.wasm.phases.0.kernels.int4_head.bytes_per_s.median"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("version", 2, "version"),
+        ("version", "1", "version"),
+        ("surprise", 1, "surprise"),
+        (MEDIAN, -1.0, "median"),
+        (MEDIAN, 1e300, "p10 <= median <= p90"),
+        (MEDIAN, float("inf"), "median"),
+        (MEDIAN, None, "median"),
+        ("backends.wasm.phases", [], "phases"),
+        ("backends.wasm.phases.0.duty", 0, "duty"),
+        ("backends.wasm.phases.0.duty", 1.5, "duty"),
+        ("environment.user_agent", "x" * 5000, "user_agent"),
+        ("environment.hardware_concurrency", -1, "hardware_concurrency"),
+    ],
+)
+def test_what_is_not_a_report_is_refused_by_name(path: str, value: Any, named: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_report(change(path, value))
+    assert named in str(error.value)
+    assert "->" in str(error.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(json_values)
+def test_any_other_json_is_refused(value: Any) -> None:
+    with pytest.raises(UserError, match="not a probe report"):
+        parse_report(json.dumps(value))
+
+
+@given(st.binary(max_size=100))
+def test_any_other_bytes_are_refused(value: bytes) -> None:
+    with pytest.raises(UserError, match="not a probe report"):
+        parse_report(value)
