@@ -17,7 +17,7 @@ from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
 from results.store import Store, StoreError
-from results.table import gigabytes, next_steps, table
+from results.table import gigabytes, next_steps, plain, table
 from results.tiers import rows
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def _devices(_: argparse.Namespace) -> int:
 
 
 def _models(_: argparse.Namespace) -> int:
-    shown = Table("model", "parameters", *QUANTISATIONS, "KV bytes/token", "largest tensor", "source")
+    shown = Table(
+        "model", "parameters", *QUANTISATIONS, "KV bytes/token", "largest tensor", "source"
+    )
     for model in MODELS.values():
         shown.add_row(
             model.id,
@@ -125,13 +127,19 @@ def _show(options: argparse.Namespace) -> int:
     with Store.open(options.results) as store:
         run_id = options.run_id or store.latest_run()
         records = store.records(run_id=run_id) if run_id else []
+    if run_id is None:
+        raise UserError(f"{options.results}: no run is stored here", "run `tierlab run` first")
     if not records:
-        raise UserError(f"no records of run {run_id}", "see the folder given with --results")
+        raise UserError(
+            f"{options.results}: there are no records of run {run_id}",
+            "leave the id out for the last run, or choose another --results",
+        )
     console.print(table(records))
     for line in next_steps(records):
         console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
     for record in records if options.evidence else ():
-        console.print(f"\n{record.trial_id}  {record.verdict}: {record.explanation}", markup=False)
+        heading = plain(f"{record.trial_id}  {record.verdict}: {record.explanation}")
+        console.print(f"\n{heading}", markup=False, highlight=False, soft_wrap=True)
         for item in record.evidence:
-            console.print(f"  {item}", markup=False, highlight=False)
+            console.print(f"  {plain(str(item))}", markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -113,7 +113,9 @@ class Timeline:
 # (TerminateBecauseOutOfMemory); GPU: content/browser/gpu/gpu_process_host.cc.
 _STDERR: Final = (
     (
-        re.compile(r"V8 javascript OOM \((?P<reason>[^)]*)\)|V8 process OOM \((?P<process>[^)]*)\)"),
+        re.compile(
+            r"V8 javascript OOM \((?P<reason>[^)]*)\)|V8 process OOM \((?P<process>[^)]*)\)"
+        ),
         Kind.V8_OOM,
     ),
     (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -21,9 +22,8 @@ from harness.models import find_model
 from harness.probe.run import run_probe
 from harness.trial import TrialSettings, run_trial
 from harness.verdict import judge
-from harness.weights.cache import ArtifactCache
-from harness.weights.real import real_artifact
 from harness.web.server import serve
+from harness.weights.cache import ArtifactCache
 from results.record import Verdict
 from results.store import Store, StoreError
 
@@ -47,13 +47,16 @@ T = TypeVar("T")
 # One more try for a fault of the lab's own; it is no statement about the device.
 INFRA_RETRIES = 1
 
+# What a disk answers when it takes no more evidence.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
+
 
 @dataclass(frozen=True, slots=True)
 class LaboratorySettings:
     """What a run is asked for, beside devices and workloads."""
 
     trial: TrialSettings
-    artifact: Path | None = None
+    artifact: Artifact | None = None
 
 
 class Laboratory:
@@ -130,10 +133,10 @@ class Laboratory:
         return await run_trial(
             device,
             workload,
-            lambda options: self._artifact(workload, options),
-            server,
-            self._settings.trial,
-            lambda text: self._say(f"{device.profile.id}: {text}"),
+            artifact_source=lambda options: self._artifact(workload, options),
+            server=server,
+            settings=self._settings.trial,
+            progress=lambda text: self._say(f"{device.profile.id}: {text}"),
         )
 
     def ask(
@@ -185,7 +188,7 @@ class Laboratory:
 
     def _artifact(self, workload: Workload, options: OnnxOptions) -> Artifact:
         if self._settings.artifact is not None:
-            return real_artifact(self._settings.artifact)
+            return self._settings.artifact
         return self._cache.ensure(find_model(workload.model), options, self._making())
 
     def _making(self) -> Callable[[int, int], None]:
@@ -194,6 +197,10 @@ class Laboratory:
 
         def progress(done: int, total: int) -> None:
             nonlocal told
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The loop stands still while a file is written: Ctrl-C would have to wait for it.
+                raise asyncio.CancelledError
             tenth = 10 * done // total if total else 10
             if tenth > told:
                 told = tenth
@@ -214,4 +221,12 @@ class Laboratory:
 
         owner = f"run {self._settings.trial.run_id}"
         with lease("machine", owner=owner, on_wait=self._say):
-            return self._runner.run(run())
+            try:
+                return self._runner.run(run())
+            except OSError as error:
+                if error.errno not in _DISK:
+                    raise
+                raise UserError(
+                    f"{error.filename or self._settings.trial.results}: {error.strerror}",
+                    "free the disk, or choose another --results",
+                ) from error

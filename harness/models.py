@@ -261,7 +261,7 @@ MODELS: dict[str, Architecture] = {
             aliases=("glm-4.1v-9b",),
             tied_embeddings=False, activation="silu", qkv_bias=True, post_norms=True,
             source="zai-org/GLM-4.1V-9B-Thinking:config.json (text decoder)",
-            notes="Without its vision tower. That AutoGLM-Phone-9B shares the shape is from memory.",
+            notes="Without its vision tower. That AutoGLM-Phone-9B has this shape is from memory.",
         ),
     )
 }  # fmt: skip

@@ -6,35 +6,46 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from harness.devices.base import TabLostError
 from harness.devices.browsers import find_browser
-from harness.emulation.limits import find_limiter, parse_bytes
+from harness.emulation.limits import find_limiter, format_bytes, parse_bytes
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.load import Deadlines
 from harness.models import Workload, find_model, find_quantisation
-from harness.profiles import Profile, load_profiles, select
+from harness.probe.run import ProbeFailedError
+from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
 from harness.runtimes import find_runtime
 from harness.trial import TrialSettings
+from harness.weights.real import real_artifact
 from results.store import Store, StoreError
-from results.table import next_steps, table
+from results.table import next_steps, plain, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from _pytest.terminal import TerminalReporter
     from xdist.workermanage import WorkerController
 
 SUITES = Path(__file__).parent.parent / "suites"
 DEFAULT_DEVICE = "desktop"
+
+# Of one device: first what needs no model; what may end in a death of the browser comes last.
+SUITE_ORDER = ("test_environment", "test_limits", "test_probe", "test_full_load", "test_oom")
+
+# Their messages say all that there is to say; a traceback through the harness would hide them.
+TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class Plan:
     workloads: tuple[Workload, ...]
     settings: LaboratorySettings
 
+
+T = TypeVar("T")
 
 PLAN = pytest.StashKey[Plan]()
 RUN_ID = pytest.StashKey[str]()
@@ -109,24 +122,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _words(given: list[str] | None, default: str) -> list[str]:
-    """The values of a repeatable option that also takes commas."""
-    return [word.strip() for item in given or [default] for word in item.split(",") if word.strip()]
+def _words(config: pytest.Config, option: str, default: str) -> list[str]:
+    """The values of a repeatable option that also takes commas, each once."""
+    given: list[str] = config.getoption(option) or [default]
+    words = [word.strip() for item in given for word in item.split(",") if word.strip()]
+    if not words:
+        raise UserError(f"{option} names nothing", f"leave it out for {option}={default}")
+    return list(dict.fromkeys(words))
 
 
 def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profile:
     """The profile with the limits of the command line; its id says so."""
     if memory is None and cpus is None:
         return profile
+    size = profile.limits.memory if memory is None else parse_bytes(memory)
+    if size is not None and size < LEAST_MEMORY:
+        raise UserError(
+            f"--limit-memory={memory} is too little for a browser",
+            f"give at least {format_bytes(LEAST_MEMORY)}",
+        )
     limits = profile.limits.model_copy(
-        update={
-            "memory": parse_bytes(memory) if memory else profile.limits.memory,
-            "cpus": cpus if cpus is not None else profile.limits.cpus,
-        }
+        update={"memory": size, "cpus": profile.limits.cpus if cpus is None else cpus}
     )
-    marks = [mark for mark in (memory, f"{cpus:g}cpu" if cpus else None) if mark]
-    suffix = "-".join(mark.lower() for mark in marks)
-    return profile.model_copy(update={"id": f"{profile.id}-{suffix}", "limits": limits})
+    marks = ["".join(memory.lower().split())] if memory else []
+    marks += [f"{cpus:g}cpu"] if cpus is not None else []
+    return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})
 
 
 def unusable(profile: Profile) -> str | None:
@@ -150,38 +170,13 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         UserError: an option names something unknown, or no device can be used.
     """
     option = config.option
-    wanted = _words(option.device, DEFAULT_DEVICE)
-    chosen = [
-        _limited(profile, option.limit_memory, option.limit_cpus)
-        for profile in select(load_profiles(), wanted)
-    ]
-    reasons = {profile.id: unusable(profile) for profile in chosen}
-    left_out = tuple((name, reason) for name, reason in reasons.items() if reason)
-    usable = tuple(profile for profile in chosen if not reasons[profile.id])
-    named = [name for name, _ in left_out if name in wanted]
-    if left_out and (named or not usable):
-        lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
-        raise UserError(lines, "see pytest suites --list-devices")
-    for name in ("prompt_tokens", "output_tokens"):
-        if getattr(option, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-    if option.artifact is not None and not option.artifact.exists():
-        raise UserError(f"--artifact {option.artifact}: there is no such file or directory")
+    _check_numbers(config)
+    profiles, left_out = _devices(config)
+    workloads = _workloads(config)
     return Plan(
-        profiles=usable,
+        profiles=profiles,
         left_out=left_out,
-        workloads=tuple(
-            Workload(
-                model=find_model(model).id,
-                quantisation=find_quantisation(quant).name,
-                runtime=find_runtime(runtime).id,
-                prompt_tokens=option.prompt_tokens,
-                output_tokens=option.output_tokens,
-            )
-            for model in _words(option.model, "gemma-2b")
-            for quant in _words(option.quant, "int4")
-            for runtime in _words(option.runtime, "onnxruntime-web/wasm")
-        ),
+        workloads=workloads,
         settings=LaboratorySettings(
             trial=TrialSettings(
                 run_id=run_id,
@@ -189,9 +184,55 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
                 deadlines=Deadlines(option.timeout_load, option.timeout_token),
                 probe_budget_ms=option.probe_budget,
             ),
-            artifact=option.artifact,
+            artifact=real_artifact(option.artifact) if option.artifact else None,
         ),
     )
+
+
+def _check_numbers(config: pytest.Config) -> None:
+    for name in ("--prompt-tokens", "--output-tokens", "--probe-budget"):
+        if config.getoption(name) < 1:
+            raise UserError(f"{name}={config.getoption(name)} must be at least 1")
+    for name in ("--timeout-load", "--timeout-token"):
+        if not 0 < config.getoption(name) < float("inf"):
+            raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
+
+
+def _devices(config: pytest.Config) -> tuple[tuple[Profile, ...], tuple[tuple[str, str], ...]]:
+    """The profiles to run, and those left out with the reason.
+
+    A device that is asked for by its name must be usable; one that a pattern brought need not.
+    """
+    option = config.option
+    wanted = _words(config, "--device", DEFAULT_DEVICE)
+    usable, left_out, named = [], [], False
+    for profile in select(load_profiles(), wanted):
+        limited = _limited(profile, option.limit_memory, option.limit_cpus)
+        if reason := unusable(limited):
+            left_out.append((limited.id, reason))
+            named = named or profile.id in wanted
+        else:
+            usable.append(limited)
+    if named or not usable:
+        lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
+        raise UserError(lines, "see pytest suites --list-devices")
+    return tuple(usable), tuple(left_out)
+
+
+def _workloads(config: pytest.Config) -> tuple[Workload, ...]:
+    found = (
+        Workload(
+            model=find_model(model).id,
+            quantisation=find_quantisation(quant).name,
+            runtime=find_runtime(runtime).id,
+            prompt_tokens=config.option.prompt_tokens,
+            output_tokens=config.option.output_tokens,
+        )
+        for model in _words(config, "--model", "gemma-2b")
+        for quant in _words(config, "--quant", "int4")
+        for runtime in _words(config, "--runtime", "onnxruntime-web/wasm")
+    )
+    return tuple(dict.fromkeys(found))  # a model may be named twice, by its id and an alias
 
 
 def _results_directory(path: Path) -> Path:
@@ -214,52 +255,68 @@ def _runs_suites(config: pytest.Config) -> bool:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer `--list-devices`, and keep the tests of one device on one worker."""
     if config.option.list_devices:
-        print_devices(Console())
+        try:
+            print_devices(Console())
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from error
         return 0
     if getattr(config.option, "dist", None) == "no" and getattr(config.option, "numprocesses", 0):
         config.option.dist = "loadgroup"
+    if hasattr(config, "workerinput"):
+        # xdist hands a worker the words of the command line, not what was made of them above.
+        config.option.loadgroup = config.workerinput.get("tierlab_dist") == "loadgroup"
     return None
 
 
 def print_devices(console: Console) -> None:
     """Every profile, and for each that cannot be used now, why."""
+    one_line: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     for profile in load_profiles().values():
         reason = unusable(profile)
-        mark = "[red]no [/red]" if reason else "[green]yes[/green]"
-        console.print(f"{mark}  [bold]{profile.id:20}[/bold] {profile.name}", highlight=False)
+        mark = Text("no ", "red") if reason else Text("yes", "green")
+        name = Text(f"{profile.id:20}", "bold")
+        console.print(mark, "", name, plain(profile.name), **one_line)
         for line in (reason or "").splitlines():
-            console.print(f"     {'':20} {line.strip()}", style="dim", markup=False)
+            console.print(f"     {'':20} {plain(line.strip())}", style="dim", **one_line)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected: a mistyped name ends the run at once."""
-    if config.option.list_devices or not _runs_suites(config):
-        return
-    given: dict[str, Any] = getattr(config, "workerinput", {})
-    run_id = given.get("tierlab_run_id") or uuid.uuid4().hex
-    try:
-        plan = make_plan(config, run_id)
-    except UserError as error:
-        raise pytest.UsageError(str(error)) from error
-    config.stash[PLAN] = plan
-    config.stash[RUN_ID] = run_id
-    if not given:
+    plan = _plan(config)
+    if plan is not None and not hasattr(config, "workerinput"):
+        run_id = config.stash[RUN_ID]
         _with_store(plan, lambda store: store.start_run(run_id, " ".join(sys.argv)))
 
 
+def _plan(config: pytest.Config) -> Plan | None:
+    """The plan of this run, made at the first call; `None` where no suites are run."""
+    if config.option.list_devices or not _runs_suites(config):
+        return None
+    if PLAN not in config.stash:
+        given: dict[str, Any] = getattr(config, "workerinput", {})
+        run_id = given.get("tierlab_run_id") or uuid.uuid4().hex
+        try:
+            config.stash[PLAN] = make_plan(config, run_id)
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from error
+        config.stash[RUN_ID] = run_id
+    return config.stash[PLAN]
+
+
 def pytest_configure_node(node: WorkerController) -> None:
-    """Give an xdist worker the id of the run."""
+    """Give an xdist worker the id of the run, and how tests are dealt out."""
+    node.workerinput["tierlab_dist"] = node.config.option.dist
     if RUN_ID in node.config.stash:
         node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """`-n auto`: as many workers as devices."""
-    plan = config.stash.get(PLAN, None)
+    """`-n auto`: as many workers as devices. Called before `pytest_configure`."""
+    plan = _plan(config)
     return len(plan.profiles) if plan else None
 
 
-def _with_store(plan: Plan, work: Any) -> Any:  # noqa: ANN401
+def _with_store(plan: Plan, work: Callable[[Store], T]) -> T:
     try:
         with Store.open(plan.settings.trial.results) as store:
             return work(store)
@@ -286,17 +343,60 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not about a device: deselected, since a skip would read as a result."""
-    fits, left = [], []
+    """Leave out what is not asked for, and bring the rest into the order of the plan.
+
+    What is left out is deselected, since a skip would read as a result. This runs after pytest has
+    grouped the tests by their session-wide parameters, and keeps its order within one suite.
+    """
+    fits: list[pytest.Item] = []
+    left: list[pytest.Item] = []
     for item in items:
-        marker = item.get_closest_marker("devices")
-        profile = getattr(item, "callspec", None) and item.callspec.params.get("profile")  # type: ignore[attr-defined]
-        wanted = marker is None or profile is None or marker.kwargs["where"](profile)
-        (fits if wanted else left).append(item)
+        (fits if _is_wanted(config, item) else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = fits
+    plan = config.stash.get(PLAN, None)
+    if plan is not None:
+        devices = [profile.id for profile in plan.profiles]
+        fits.sort(key=lambda item: _place(item, devices))
+    items[:] = fits
+
+
+def _profile_of(item: pytest.Item) -> Profile | None:
+    """The device profile that a test is run on."""
+    callspec = getattr(item, "callspec", None)
+    found = callspec.params.get("profile") if callspec else None
+    return found if isinstance(found, Profile) else None
+
+
+def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether a test fits its device, and is not of real size unless `-m` speaks of that."""
+    if item.get_closest_marker("full") and not re.search(r"\bfull\b", config.option.markexpr):
+        return False
+    marker, profile = item.get_closest_marker("devices"), _profile_of(item)
+    return marker is None or profile is None or bool(marker.kwargs["where"](profile))
+
+
+def _place(item: pytest.Item, devices: list[str]) -> tuple[int, int]:
+    """Device by device in the order asked for, and of each the suites in theirs."""
+    profile, suite = _profile_of(item), item.path.stem
+    return (
+        devices.index(profile.id) if profile else -1,
+        SUITE_ORDER.index(suite) if suite in SUITE_ORDER else len(SUITE_ORDER),
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the user can mend as its message alone; the test fails all the same."""
+    raised = call.excinfo
+    if raised and PLAN in item.config.stash and raised.errisinstance(TOLD_WITHOUT_TRACEBACK):
+        failure = pytest.fail.Exception(str(raised.value), pytrace=False)
+        call.excinfo = pytest.ExceptionInfo.from_exception(failure.with_traceback(raised.tb))
+    return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -356,7 +456,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     run_id = config.stash[RUN_ID]
     records = _with_store(plan, lambda store: store.records(run_id=run_id))
     for name, reason in plan.left_out:
-        terminalreporter.write_line(f"not run: {name}: {reason}", yellow=True)
+        terminalreporter.write_line(f"not run: {name}: {plain(reason)}", yellow=True)
     if records:
         terminalreporter.ensure_newline()
         console = Console(

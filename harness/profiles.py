@@ -7,9 +7,10 @@ error names the file, the key, the reason and the nearest valid key.
 from __future__ import annotations
 
 import fnmatch
+import reprlib
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -26,6 +27,10 @@ PROFILES_DIRECTORY = Path(__file__).parent.parent / "device_profiles"
 
 Engine = Literal["chromium", "firefox", "webkit"]
 Channel = Literal["chrome", "chromium", "msedge", "firefox", "webkit"]
+
+
+# A browser that shows an empty page needs about half of this.
+LEAST_MEMORY: Final = 256 << 20
 
 
 class _Section(BaseModel):
@@ -46,23 +51,25 @@ class BrowserSection(_Section):
 
     engine: Engine = "chromium"
     channels: tuple[Channel, ...] = Field(min_length=1)
-    minimum_version: int = Field(default=110, ge=1, description="major version")
+    minimum_version: int = Field(default=110, ge=1, strict=True, description="major version")
     args: tuple[str, ...] = ()
 
 
 class LimitsSection(_Section):
     """Memory and processor limits put around the browser."""
 
-    memory: Annotated[int, BeforeValidator(_size), Field(ge=256 << 20)] | None = None
-    cpus: float | None = Field(default=None, gt=0, le=1024)
+    memory: Annotated[int, BeforeValidator(_size), Field(ge=LEAST_MEMORY, strict=True)] | None = (
+        None
+    )
+    cpus: float | None = Field(default=None, gt=0, le=1024, strict=True)
 
 
 class ExpectSection(_Section):
     """What must hold on this device; a broken expectation fails the suite."""
 
     tier: Tier | None = None
-    webgpu: bool | None = None
-    cross_origin_isolated: bool | None = None
+    webgpu: bool | None = Field(default=None, strict=True)
+    cross_origin_isolated: bool | None = Field(default=None, strict=True)
 
 
 class Profile(_Section):
@@ -94,7 +101,7 @@ def load_profile(path: Path) -> Profile:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of any length, brackets of any depth
         raise UserError(f"{path}: is not valid TOML: {error}") from error
     try:
         profile = Profile.model_validate(data)
@@ -152,7 +159,18 @@ def _explain(details: ErrorDetails) -> str:
         return f"{key}: unknown key; {hint}"
     if details["type"] == "missing":
         return f"{key}: is required"
-    return f"{key}: {details['msg']} (it is {details['input']!r})"
+    if details["type"] == "model_type":
+        return f"{key}: is not a section; write [{key}] and its keys below"
+    reason = details["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason[:1].lower()}{reason[1:]} (it is {_shown(details['input'])})"
+
+
+def _shown(value: object) -> str:
+    """A value of a file, short enough for a line."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python does not print integers of more than 4300 digits
+        return "a very long number"
 
 
 def _section(location: list[str]) -> type[BaseModel]:

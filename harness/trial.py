@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from harness.errors import UserError
 from harness.evidence import DEATHS, Timeline
 from harness.host import harness_version
 from harness.load import Deadlines, LoadLog, full_load
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.devices.base import Device, HostFacts, Session
-    from harness.models import Workload
+    from harness.models import Architecture, Workload
     from harness.probe.report import Adapter, ProbeReport
     from harness.profiles import Profile
+    from harness.web.server import Server
     from harness.weights.artifact import Artifact
     from harness.weights.options import OnnxOptions
-    from harness.web.server import Server
 
     ArtifactSource = Callable[[OnnxOptions], Artifact]
 
@@ -74,6 +75,19 @@ class TrialSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Bench:
+    """Where and on what one trial runs."""
+
+    device: Device
+    host: HostFacts
+    workload: Workload
+    server: Server
+    settings: TrialSettings
+    folder: Path
+    progress: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Foreseen:
     """What is known before anything is loaded. With an `obstacle` nothing will be."""
 
@@ -86,6 +100,7 @@ class Foreseen:
 async def run_trial(
     device: Device,
     workload: Workload,
+    *,
     artifact_source: ArtifactSource,
     server: Server,
     settings: TrialSettings,
@@ -110,20 +125,19 @@ async def run_trial(
     folder = settings.results / "trials" / trial_id
     folder.mkdir(parents=True)
     host = await device.facts()
+    bench = _Bench(device, host, workload, server, settings, folder, progress)
 
-    foreseen = await _foresee(
-        device, host, workload, artifact_source, server, settings, folder, progress
-    )
+    foreseen = await _foresee(bench, artifact_source)
     progress(f"predicted: {foreseen.prediction.verdict} ({foreseen.prediction.reason})")
 
     timeline = Timeline()
     measurement = None
-    if foreseen.obstacle:
-        timeline.add(Source.HARNESS, foreseen.obstacle, **_because(foreseen))
+    if foreseen.obstacle is Kind.UNSUPPORTED:
+        timeline.add(Source.HARNESS, Kind.UNSUPPORTED, reason=foreseen.prediction.reason)
+    elif foreseen.obstacle:
+        timeline.add(Source.HARNESS, foreseen.obstacle, message=foreseen.prediction.reason)
     else:
-        measurement = await _load(
-            device, workload, foreseen, server, settings, folder, timeline, progress
-        )
+        measurement = await _load(bench, foreseen, timeline)
 
     judged = judge(timeline.items)
     progress(f"verdict: {judged.verdict} ({judged.explanation})")
@@ -151,39 +165,32 @@ async def run_trial(
     )
 
 
-async def _foresee(
-    device: Device,
-    host: HostFacts,
-    workload: Workload,
-    artifact_source: ArtifactSource,
-    server: Server,
-    settings: TrialSettings,
-    folder: Path,
-    progress: Callable[[str], None],
-) -> Foreseen:
+async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
     """Gates, probe and prediction: everything that is known before the load."""
+    device, host, workload = bench.device, bench.host, bench.workload
     for gate in await device.gates():
         if not gate.passed:
-            reason = f"{gate.name} is {gate.observed}, the limit is {gate.limit}"
-            return Foreseen(_unknown(reason), obstacle=Kind.LAB_ERROR)
-    if reason := version_gate(device.profile, host):
-        return Foreseen(_unsupported(reason), obstacle=Kind.UNSUPPORTED)
+            closed = f"{gate.name} is {gate.observed}, the limit is {gate.limit}"
+            return Foreseen(_unknown(closed), obstacle=Kind.LAB_ERROR)
+    if too_old := version_gate(device.profile, host):
+        return Foreseen(_unsupported(too_old), obstacle=Kind.UNSUPPORTED)
     try:
         report = await run_probe(
             device,
-            server,
-            folder / "probe",
-            budget_ms=settings.probe_budget_ms,
-            seed=settings.seed,
-            progress=progress,
+            bench.server,
+            bench.folder / "probe",
+            budget_ms=bench.settings.probe_budget_ms,
+            seed=bench.settings.seed,
+            progress=bench.progress,
         )
     except ProbeFailedError as error:
         return Foreseen(_unknown(f"the probe failed: {error}"), obstacle=Kind.LAB_ERROR)
     runtime, model = find_runtime(workload.runtime), find_model(workload.model)
-    if reason := runtime.unsupported(report):
+    if reason := runtime.unsupported(workload.quantisation, report):
         return Foreseen(_unsupported(reason), report, obstacle=Kind.UNSUPPORTED)
     artifact = artifact_source(runtime.artifact_options(workload.quantisation, report))
-    cost = runtime.cost(model, artifact, report)
+    _check_shape(artifact, model)
+    cost = runtime.cost(workload.quantisation, artifact, report)
     return Foreseen(
         predict(report, model, workload, cost, memory_budget(device.profile, host)),
         report,
@@ -191,41 +198,54 @@ async def _foresee(
     )
 
 
-async def _load(
-    device: Device,
-    workload: Workload,
-    foreseen: Foreseen,
-    server: Server,
-    settings: TrialSettings,
-    folder: Path,
-    timeline: Timeline,
-    progress: Callable[[str], None],
-) -> Measurement:
+async def _load(bench: _Bench, foreseen: Foreseen, timeline: Timeline) -> Measurement:
     """The full load in a fresh browser, and what it measured."""
     if foreseen.artifact is None or foreseen.report is None:
         raise ValueError("there is nothing to load")
+    workload = bench.workload
     runtime = find_runtime(workload.runtime)
-    base = server.publish(foreseen.artifact.key, foreseen.artifact.directory)
+    base = bench.server.publish(foreseen.artifact.key, foreseen.artifact.directory)
     vocabulary = foreseen.artifact.shape["vocabulary"]
     job = {
         "workload": str(workload),
         "adapter": runtime.adapter,
-        "config": runtime.config(foreseen.artifact, base, foreseen.report),
+        "config": runtime.config(foreseen.artifact, base, runtime.threads(foreseen.report)),
         "prompt": prompt_ids(workload.prompt_tokens, vocabulary),
         "outputTokens": workload.output_tokens,
     }
-    async with device.session(timeline, folder) as session:
+    async with bench.device.session(timeline, bench.folder) as session:
         log = await full_load(
             session,
             timeline,
-            url=f"{server.url}/page/trial.html",
+            url=f"{bench.server.url}/page/trial.html",
             job=job,
-            deadlines=settings.deadlines,
-            screenshot=folder / "screenshot.png",
-            progress=progress,
+            deadlines=bench.settings.deadlines,
+            screenshot=bench.folder / "screenshot.png",
+            progress=bench.progress,
         )
-        _keep_curve(session, folder / "memory-curve.json")
+        _keep_curve(session, bench.folder / "memory-curve.json")
         return _measurement(session, timeline, log, workload)
+
+
+def _check_shape(artifact: Artifact, model: Architecture) -> None:
+    """A user's own file must be the model that it is said to be, or the prediction is another's.
+
+    Raises:
+        UserError: a dimension differs.
+    """
+    claimed = {
+        "layers": model.layers,
+        "kv_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+        "vocabulary": model.vocabulary,
+    }
+    for name, value in claimed.items():
+        if artifact.shape[name] != value:
+            raise UserError(
+                f"{artifact.entry_path} is not {model.id}: it has {name} = {artifact.shape[name]},"
+                f" {model.id} has {value}",
+                "name the right model with --model; `tierlab models` shows the catalogue",
+            )
 
 
 def version_gate(profile: Profile, host: HostFacts) -> str | None:
@@ -257,11 +277,6 @@ def _unknown(reason: str) -> Prediction:
 
 def _unsupported(reason: str) -> Prediction:
     return Prediction(verdict="unsupported", reason=reason, tier=Tier.UNSUPPORTED)
-
-
-def _because(foreseen: Foreseen) -> dict[str, str]:
-    key = "reason" if foreseen.obstacle is Kind.UNSUPPORTED else "message"
-    return {key: foreseen.prediction.reason}
 
 
 def _measurement(

@@ -30,7 +30,7 @@ def judge_prediction(
     if prediction.verdict != "ok" and verdict is Verdict.OK:
         return Judgement.UNDER_PROMISE, f"predicted {prediction.verdict}, but it runs"
     if verdict is not Verdict.OK:
-        same = prediction.verdict == verdict
+        same = prediction.verdict == str(verdict)
         return Judgement.RIGHT, (
             f"predicted {verdict}, and so it was"
             if same

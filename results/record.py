@@ -11,7 +11,7 @@ import math
 from datetime import datetime  # noqa: TC003 - pydantic reads annotations at run time
 from enum import StrEnum
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -20,7 +20,7 @@ from results.tiers import Tier  # noqa: TC001 - as above
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Seconds = Annotated[float, Field(ge=0)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -29,7 +29,8 @@ Bytes = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """Base of every part of a record: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN, and a page may report one: as text it can be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Verdict(StrEnum):

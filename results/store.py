@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -73,7 +73,9 @@ class Store:
         path = directory / FILE_NAME
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1e3)
+            connection = sqlite3.connect(
+                path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1e3
+            )
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: cannot be opened: {error}") from error
         try:
@@ -146,7 +148,7 @@ class Store:
             StoreError: a record does not follow the schema of this version.
         """
         where, values = ("WHERE run_id = ?", (run_id,)) if run_id else ("", ())
-        rows = self._connection.execute(
+        rows = self._read(
             f"SELECT trial_id, body FROM records {where} ORDER BY started_at, trial_id",  # noqa: S608
             values,
         )
@@ -154,10 +156,14 @@ class Store:
 
     def latest_run(self) -> str | None:
         """The id of the run that began last."""
-        row = self._connection.execute(
-            "SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 1"
-        ).fetchone()
-        return row[0] if row else None
+        rows = self._read("SELECT run_id FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
+    def _read(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be read: {error}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -165,10 +171,10 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                _roll_back(self._connection)
                 raise
-            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
@@ -192,12 +198,19 @@ def _migrate(connection: sqlite3.Connection) -> None:
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            _roll_back(connection)
             raise
     if version > len(MIGRATIONS):
         raise StoreError(
             f"was written by a newer tierlab (schema {version}, known here: {len(MIGRATIONS)})"
         )
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # Where the disk is full SQLite has rolled back already; a second time would be an error, and
+    # hide the first one.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -27,18 +27,22 @@ _VERDICT_STYLE: Final = {
 }
 
 NOTHING: Final = "-"
+_THREE_DIGITS: Final = 100
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BREAKS = re.compile(r"[\t\n\r\u2028\u2029]+")
+# C0 and C1 (a terminal obeys them), the marks that turn the direction of a line (they reach into
+# the neighbouring cells), and halves of characters (they cannot be printed).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """Text of a device without control characters: it cannot drive the terminal it is shown on."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """One line of text of a device that cannot drive the terminal it is shown on."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text))
 
 
 def number(value: float | None) -> str:
     """Three significant digits, or a dash."""
-    return NOTHING if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    return NOTHING if value is None else f"{value:.3g}" if value < _THREE_DIGITS else f"{value:.0f}"
 
 
 def gigabytes(value: float | None) -> str:
@@ -56,7 +60,10 @@ def device_name(record: Record) -> str:
         mark
         for mark, applies in (
             ("limited", record.device.emulated),
-            ("software GPU", record.conditions.software_adapter and "webgpu" in record.workload.runtime),
+            (
+                "software GPU",
+                record.conditions.software_adapter and "webgpu" in record.workload.runtime,
+            ),
         )
         if applies
     ]
@@ -82,7 +89,9 @@ def next_step(record: Record) -> str:
                 "unsupported": "it runs, but too slowly to offer: a smaller model, or a server",
             }.get(str(tier), f"it runs; the figures put it in tier {tier}")
         case Verdict.OOM:
-            return f"do not offer {workload.model}/{workload.quantisation} here: {record.explanation}"
+            return (
+                f"do not offer {workload.model}/{workload.quantisation} here: {record.explanation}"
+            )
         case _:
             return record.explanation
 

@@ -284,7 +284,7 @@ class DesktopDevice:
                 pid_file.unlink(missing_ok=True)
         finally:
             if scope:
-                scope.close()
+                await asyncio.to_thread(scope.close)
 
     def _scope(self) -> Scope | None:
         name = f"{self.profile.id}-{uuid.uuid4().hex[:8]}"

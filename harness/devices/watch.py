@@ -116,9 +116,7 @@ class Watch:
     def look_for_kills(self) -> None:
         """Read the kernel's counter; a rise is evidence at once."""
         if kills := self._oom.new_kills():
-            self._timeline.add(
-                self._oom.source, Kind.OOM_KILL, kills=kills, counter=self._oom.name
-            )
+            self._timeline.add(self._oom.source, Kind.OOM_KILL, kills=kills, counter=self._oom.name)
             self.look_at_processes()
 
     def read_stderr(self) -> None:

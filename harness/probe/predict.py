@@ -73,12 +73,14 @@ class PrefillKernels:
 
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
-    """Peak memory in bytes.
+    """Peak memory in bytes: the larger of two moments, plus keys and values and `base`.
 
-    `copies` * file + `expanded` * (largest tensor as fp32) + keys and values + `base_bytes`.
+    - while the session is made: `load_copies` * file
+    - while it runs: `run_copies` * file + `expanded` * (largest tensor as fp32)
     """
 
-    copies: Band
+    load_copies: Band
+    run_copies: Band
     expanded: Band
     base_bytes: Band
     kv_element_bytes: int = 4
@@ -104,6 +106,7 @@ class EngineCost:
         accuracy: measured / predicted speed; the bounds should hold 9 times in 10.
         scale_bytes: bytes of one block's scale in the file.
         table_scales: how often the scales of a tied table are stored.
+        file_bytes: bytes of the model file where it is known; None: as computed from the shape.
         heap_bytes: the engine's address space, which holds one copy of the file, the largest tensor
             expanded, and the keys and values; None when there is no such limit.
         binds_whole_tensors: WebGPU: a tensor above the adapter's binding limit cannot be used.
@@ -127,6 +130,7 @@ class EngineCost:
     accuracy: Band = ONE
     scale_bytes: int = 2
     table_scales: int = 1
+    file_bytes: int | None = None
     heap_bytes: int | None = None
     binds_whole_tensors: bool = False
 
@@ -225,6 +229,8 @@ def predict(
 
 def artifact_bytes(model: Architecture, quantisation: Quantisation, engine: EngineCost) -> int:
     """Bytes of the model file as this engine's format stores it (weights and scales)."""
+    if engine.file_bytes is not None:
+        return engine.file_bytes
     stored = model.weight_bytes(quantisation, scale_bytes=engine.scale_bytes)
     if quantisation.block and model.tied_embeddings:
         scales = model.embedding_parameters // quantisation.block * engine.scale_bytes
@@ -264,16 +270,21 @@ def _has_adapter(report: ProbeReport) -> bool:
 
 
 def _peak(model: Architecture, memory: MemoryModel, file_bytes: int, kv_bytes: int) -> Interval:
-    expanded = 4 * model.largest_tensor_parameters
+    largest = 4 * model.largest_tensor_parameters
 
-    def at(copies: float, times: float, base: float) -> float:
-        return copies * file_bytes + times * expanded + kv_bytes + base
+    def at(bound: Literal["low", "expected", "high"]) -> float:
+        load, run, expanded, base = (
+            float(getattr(band, bound))
+            for band in (
+                memory.load_copies,
+                memory.run_copies,
+                memory.expanded,
+                memory.base_bytes,
+            )
+        )
+        return max(load * file_bytes, run * file_bytes + expanded * largest) + kv_bytes + base
 
-    return Interval(
-        low=at(memory.copies.low, memory.expanded.low, memory.base_bytes.low),
-        expected=at(memory.copies.expected, memory.expanded.expected, memory.base_bytes.expected),
-        high=at(memory.copies.high, memory.expanded.high, memory.base_bytes.high),
-    )
+    return Interval(low=at("low"), expected=at("expected"), high=at("high"))
 
 
 def _load(engine: EngineCost, file_bytes: int) -> Interval:

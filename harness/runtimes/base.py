@@ -9,7 +9,6 @@ from harness.errors import UserError
 from harness.web.server import NODE_MODULES
 
 if TYPE_CHECKING:
-    from harness.models import Architecture
     from harness.probe.predict import EngineCost
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
@@ -34,23 +33,19 @@ class Runtime(Protocol):
     def version(self) -> str:
         """The exact version of the engine's package."""
 
-    def unsupported(self, report: ProbeReport) -> str | None:
-        """Why this engine cannot run on such a device, known before anything is downloaded."""
+    def unsupported(self, quantisation: str, report: ProbeReport) -> str | None:
+        """Why it cannot run such weights on such a device, known before anything is downloaded."""
 
     def artifact_options(self, quantisation: str, report: ProbeReport) -> OnnxOptions:
-        """What kind of artifact it takes on such a device.
-
-        Raises:
-            UserError: it does not take that quantisation at all.
-        """
+        """What kind of artifact it takes on such a device."""
 
     def threads(self, report: ProbeReport) -> int:
         """How many threads it will run with."""
 
-    def cost(self, model: Architecture, artifact: Artifact, report: ProbeReport) -> EngineCost:
-        """What the engine makes of a model: the terms that the prediction adds up."""
+    def cost(self, quantisation: str, artifact: Artifact, report: ProbeReport) -> EngineCost:
+        """What the engine makes of that artifact: the terms that the prediction adds up."""
 
-    def config(self, artifact: Artifact, base: str, report: ProbeReport) -> dict[str, Any]:
+    def config(self, artifact: Artifact, base: str, threads: int) -> dict[str, Any]:
         """What the adapter is told. `base` is the URL path that the artifact is served below."""
 
 

@@ -131,8 +131,11 @@ export async function createEngine(config, events) {
         );
       }
       session = await ort.InferenceSession.create(config.graph, options);
-      // The engine has its own copy now: let go of ours before the first run needs the memory.
+      // The engine has its own copy now. Ours is given back at once: the first run needs the memory,
+      // and when the garbage collector would come is anybody's guess (the peak of the same load
+      // varied by a whole file size).
       options.externalData = null;
+      for (const part of parts) part.data.buffer.transfer?.(0);
       parts.length = 0;
       if (gpu) {
         const device = await ort.env.webgpu.device;

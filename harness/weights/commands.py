@@ -129,7 +129,7 @@ def _make(arguments: argparse.Namespace) -> int:
             lambda done, _total: bar.update(task, completed=done),
             waiting=lambda key: bar.console.print(f"another process is making {key}: waiting"),
         )
-    console.print(_describe(artifact), highlight=False)
+    console.print(_describe(artifact), highlight=False, soft_wrap=True)
     print(artifact.entry_path)  # noqa: T201 - alone on the standard output, for scripts
     return 0
 
@@ -154,16 +154,14 @@ def _list(arguments: argparse.Namespace) -> int:
             soft_wrap=True,
         )
         return 0
-    table = Table("key", "model", "weights", "floats", box=None)
+    # The key names model, weights and floats; more columns would not leave it a line.
+    table = Table("key", box=None)
     for heading in ("MB on disk", "MB loaded", "files"):
         table.add_column(heading, justify="right")
     table.columns[0].no_wrap = True
     for artifact in artifacts:
         table.add_row(
             artifact.key,
-            artifact.model,
-            artifact.quantisation,
-            artifact.float_type,
             f"{artifact.total_bytes / 1e6:,.1f}",
             f"{artifact.stored_bytes / 1e6:,.1f}",
             str(len(artifact.files)),

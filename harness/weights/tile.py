@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-PIECE_BYTES = 1 << 20  # stays in a second-level cache between the XOR and the write
+PIECE_BYTES = 256 << 10  # stays in a second-level cache between the XOR and the write
 TILE_BYTES = 8 << 20
 _LINE_BYTES = 64
 
