@@ -143,3 +143,7 @@ def _show(options: argparse.Namespace) -> int:
         for item in record.evidence:
             console.print(f"  {plain(str(item))}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

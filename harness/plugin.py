@@ -33,7 +33,7 @@ from results.store import Store, StoreError
 from results.table import next_steps, plain, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from _pytest.terminal import TerminalReporter
     from xdist.workermanage import WorkerController
@@ -253,18 +253,13 @@ def _runs_suites(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Answer `--list-devices`, and keep the tests of one device on one worker."""
+    """Answer `--list-devices`."""
     if config.option.list_devices:
         try:
             print_devices(Console())
         except UserError as error:
             raise pytest.UsageError(str(error)) from error
         return 0
-    if getattr(config.option, "dist", None) == "no" and getattr(config.option, "numprocesses", 0):
-        config.option.dist = "loadgroup"
-    if hasattr(config, "workerinput"):
-        # xdist hands a worker the words of the command line, not what was made of them above.
-        config.option.loadgroup = config.workerinput.get("tierlab_dist") == "loadgroup"
     return None
 
 
@@ -304,8 +299,7 @@ def _plan(config: pytest.Config) -> Plan | None:
 
 
 def pytest_configure_node(node: WorkerController) -> None:
-    """Give an xdist worker the id of the run, and how tests are dealt out."""
-    node.workerinput["tierlab_dist"] = node.config.option.dist
+    """Give an xdist worker the id of the run."""
     if RUN_ID in node.config.stash:
         node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
 
@@ -314,6 +308,40 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: as many workers as devices. Called before `pytest_configure`."""
     plan = _plan(config)
     return len(plan.profiles) if plan else None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+    """Keep the tests of one device on one worker, which remembers its probe and its trials.
+
+    xdist's own groups (`--dist=loadgroup`) are not used: 3.8 loses them under pytest 9.
+    """
+    plan = config.stash.get(PLAN, None)
+    if plan is None or config.option.dist not in {"load", "loadgroup"}:
+        return None
+    return _by_device([profile.id for profile in plan.profiles], config, log)
+
+
+def _by_device(devices: list[str], config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+    # Imported here: xdist may be switched off.
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
+
+    class DeviceScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        """Deals out devices instead of tests."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return device_of(nodeid, devices)
+
+    return DeviceScheduling(config, log)
+
+
+def device_of(node_id: str, devices: Iterable[str]) -> str:
+    """The device that a test's id names, or the id itself where it names none.
+
+    Ids end in `[DEVICE]` or `[DEVICE-WORKLOAD]`; one device's id may begin with another's.
+    """
+    words = node_id.partition("[")[2].removesuffix("]") + "-"
+    named = [device for device in devices if words.startswith(f"{device}-")]
+    return max(named, key=len, default=node_id)
 
 
 def _with_store(plan: Plan, work: Callable[[Store], T]) -> T:
@@ -332,7 +360,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "profile" in metafunc.fixturenames:
         metafunc.parametrize(
             "profile",
-            [pytest.param(p, id=p.id, marks=pytest.mark.xdist_group(p.id)) for p in plan.profiles],
+            [pytest.param(p, id=p.id) for p in plan.profiles],
             scope="session",
         )
     if "workload" in metafunc.fixturenames:
@@ -461,7 +489,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.ensure_newline()
         console = Console(
             file=terminalreporter._tw._file,  # noqa: SLF001 - pytest gives no other way to its stream
-            width=max(terminalreporter._tw.fullwidth, 120),  # noqa: SLF001
+            width=max(terminalreporter._tw.fullwidth, 80),  # noqa: SLF001
             force_terminal=terminalreporter.hasmarkup,
         )
         console.print(table(records))

@@ -43,7 +43,7 @@ def _size(value: object) -> object:
     try:
         return parse_bytes(value)
     except UserError as error:
-        raise ValueError(error.problem) from error
+        raise ValueError(f"{error.problem}; {error.next_step}") from error
 
 
 class BrowserSection(_Section):
@@ -51,7 +51,9 @@ class BrowserSection(_Section):
 
     engine: Engine = "chromium"
     channels: tuple[Channel, ...] = Field(min_length=1)
-    minimum_version: int = Field(default=110, ge=1, strict=True, description="major version")
+    minimum_version: int = Field(
+        default=110, ge=1, le=100_000, strict=True, description="major version"
+    )
     args: tuple[str, ...] = ()
 
 
@@ -161,7 +163,9 @@ def _explain(details: ErrorDetails) -> str:
         return f"{key}: is required"
     if details["type"] == "model_type":
         return f"{key}: is not a section; write [{key}] and its keys below"
-    reason = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "value_error":  # one of this module's own
+        return f"{key}: {details['msg'].removeprefix('Value error, ')}"
+    reason = details["msg"]
     return f"{key}: {reason[:1].lower()}{reason[1:]} (it is {_shown(details['input'])})"
 
 

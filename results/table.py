@@ -97,16 +97,19 @@ def next_step(record: Record) -> str:
 
 
 def table(records: Sequence[Record]) -> Table:
-    """Two rows a trial: what was predicted, and below it what was measured."""
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ("device", "workload", ""):
-        shown.add_column(heading, no_wrap=True)
-    for heading in ("tier", "decode tok/s", "prefill tok/s", "peak GB", "verdict"):
-        shown.add_column(heading, justify="left" if heading in {"tier", "verdict"} else "right")
-    for record in records:
-        predicted, measured = _rows(record)
-        shown.add_row(*predicted)
-        shown.add_row(*measured, end_section=True)
+    """A block a trial: what was predicted, and below it what was measured. Fits 80 columns."""
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("device and workload", overflow="fold")
+    shown.add_column("")
+    shown.add_column("tier", min_width=11)
+    for heading in ("decode\ntok/s", "prefill\ntok/s", "peak\nGB"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("verdict")
+    for number_of_record, record in enumerate(records):
+        if number_of_record:
+            shown.add_section()
+        for row in _rows(record):
+            shown.add_row(*row)
     return shown
 
 
@@ -118,14 +121,13 @@ def next_steps(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _rows(record: Record) -> tuple[list[Text], list[Text]]:
-    prediction, measured, w = record.prediction, record.measurement, record.workload
+def _rows(record: Record) -> list[list[Text]]:
+    prediction, measured, workload = record.prediction, record.measurement, record.workload
     right = record.judgement in {Judgement.RIGHT, Judgement.UNKNOWN}
     judged = "" if record.judgement is Judgement.RIGHT else f" ({record.judgement})"
-    return (
+    return [
         [
             Text(plain(device_name(record))),
-            Text(plain(f"{w.model}/{w.quantisation}")),
             Text("predicted", style="dim"),
             Text(str(prediction.tier or NOTHING)),
             Text(number(_expected(prediction.decode_tokens_per_s))),
@@ -134,8 +136,7 @@ def _rows(record: Record) -> tuple[list[Text], list[Text]]:
             Text(prediction.verdict),
         ],
         [
-            Text(""),
-            Text(plain(w.runtime), style="dim"),
+            Text(plain(f"{workload.model}/{workload.quantisation}")),
             Text("measured", style="dim"),
             Text(str(record.tiers.pair or NOTHING)),
             Text(number(measured.decode_tokens_per_s if measured else None)),
@@ -146,4 +147,5 @@ def _rows(record: Record) -> tuple[list[Text], list[Text]]:
                 style=_VERDICT_STYLE[record.verdict] if right else "bold red",
             ),
         ],
-    )
+        [Text(plain(workload.runtime), style="dim")],
+    ]

@@ -1,17 +1,18 @@
 """ONNX models of gigabytes whose weights are holes in sparse files: zeros that take no disk.
 
-Each model reads one row of every weight, so that none can be left out, and expands a scalar to as
+Each model reads a row of every weight, and which one is an input: a constant row would be read when
+the session is made, and the weights dropped. It expands a scalar to as
 many elements as its input `shape` says: a temporary of any size, for which the heap must have room
 beside the weights.
 """
 
 from __future__ import annotations
 
-import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from onnx import AttributeProto, ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 GRAPH: Final = "model.onnx"
 DATA: Final = "model.onnx_data"
 ROW_BYTES: Final = 4096
+WEIGHT_BYTES: Final = 1 << 28
 _COLUMNS: Final = ROW_BYTES // 4  # of float32
 
 
@@ -27,11 +29,11 @@ class Oversized:
     """A model by the sizes of its files.
 
     Attributes:
-        inline_bytes: Size of one weight inside the .onnx file; 0 for none.
-        external_bytes: Size of one data file, in several weights.
-        shared: How many weights of `external_bytes` have the data file's bytes, each all of them.
-        offset: Of the weights in the data file. Beyond its end no weight can be read; what comes
-            first in the engine is what is reported.
+        inline_bytes: Size of the weights inside the .onnx file.
+        external_bytes: Size of the data file with further weights.
+        shared: How many weights have the bytes of the data file, each of them all of it. Without
+            it the file is cut into weights of about 256 MiB, as the others are.
+        offset: Added to where the weights begin in the data file, which is not made longer.
     """
 
     inline_bytes: int = 0
@@ -41,78 +43,83 @@ class Oversized:
 
     def write(self, directory: Path) -> None:
         """Write the files into a directory that exists."""
-        weights = self._external()
-        model = _model([*weights, *([_weight("inline", 0)] if self.inline_bytes else [])])
+        inline = [(f"inline{i}", rows) for i, rows in enumerate(_cut(self.inline_bytes))]
+        external = self._external()
         with (directory / GRAPH).open("wb") as file:
-            if self.inline_bytes:
-                rows = self.inline_bytes // ROW_BYTES
-                del model.graph.initializer[-1]
-                file.write(model.SerializeToString())
-                file.write(_head_of_inline(rows))
-                file.truncate(file.tell() + rows * ROW_BYTES)
-            else:
-                file.write(model.SerializeToString())
+            names = [weight.name for weight in external] + [name for name, _ in inline]
+            file.write(_model(names, external).SerializeToString())
+            for name, rows in inline:
+                file.write(_head_of_inline(name, rows))
+                file.seek(rows * ROW_BYTES, os.SEEK_CUR)
+            file.truncate()
         if self.external_bytes:
             with (directory / DATA).open("wb") as file:
                 file.truncate(self.external_bytes)
 
     def _external(self) -> list[TensorProto]:
-        if not self.external_bytes:
-            return []
         if self.shared:
             rows = self.external_bytes // ROW_BYTES
-            return [_weight(f"w{i}", rows, self.offset) for i in range(self.shared)]
-        count = math.ceil(self.external_bytes / (1 << 28))
-        rows = self.external_bytes // count // ROW_BYTES
-        return [
-            _weight(f"w{i}", rows, self.offset + i * rows * ROW_BYTES) for i in range(count)
-        ]
+            return [_external(f"w{i}", rows, self.offset) for i in range(self.shared)]
+        weights = []
+        offset = self.offset
+        for i, rows in enumerate(_cut(self.external_bytes)):
+            weights.append(_external(f"w{i}", rows, offset))
+            offset += rows * ROW_BYTES
+        return weights
 
 
-def _weight(name: str, rows: int, offset: int | None = None) -> TensorProto:
-    """A float32 weight `[rows, 1024]`, in the data file when it has an offset."""
+def _cut(size: int) -> list[int]:
+    """The rows of each weight, for `size` bytes in all."""
+    rows, most = size // ROW_BYTES, WEIGHT_BYTES // ROW_BYTES
+    return [most] * (rows // most) + ([rows % most] if rows % most else [])
+
+
+def _external(name: str, rows: int, offset: int) -> TensorProto:
+    """A float32 weight `[rows, 1024]` in the data file."""
     weight = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, _COLUMNS])
-    if offset is not None:
-        weight.data_location = TensorProto.EXTERNAL
-        details = {"location": DATA, "offset": offset, "length": rows * ROW_BYTES}
-        for key, value in details.items():
-            weight.external_data.add(key=key, value=str(value))
+    weight.data_location = TensorProto.EXTERNAL
+    details = {"location": DATA, "offset": offset, "length": rows * ROW_BYTES}
+    for key, value in details.items():
+        weight.external_data.add(key=key, value=str(value))
     return weight
 
 
-def _model(weights: list[TensorProto]) -> ModelProto:
-    zero = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+def _model(weights: list[str], external: list[TensorProto]) -> ModelProto:
+    """The model without the weights that are inside the file."""
     one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
     nodes = [
         helper.make_node("Expand", ["one", "shape"], ["expanded"]),
         helper.make_node("ReduceMax", ["expanded"], ["largest"], keepdims=0),
-        *(helper.make_node("Gather", [w.name, "zero"], [f"{w.name}_row"]) for w in weights),
+        *(helper.make_node("Gather", [name, "row"], [f"{name}_row"]) for name in weights),
     ]
     graph = helper.make_graph(
         nodes,
         "oversized",
-        [helper.make_tensor_value_info("shape", TensorProto.INT64, [1])],
+        [
+            helper.make_tensor_value_info("row", TensorProto.INT64, [1]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, [1]),
+        ],
         [
             helper.make_tensor_value_info("largest", TensorProto.FLOAT, []),
             *(
-                helper.make_tensor_value_info(f"{w.name}_row", TensorProto.FLOAT, [1, _COLUMNS])
-                for w in weights
+                helper.make_tensor_value_info(f"{name}_row", TensorProto.FLOAT, [1, _COLUMNS])
+                for name in weights
             ),
         ],
-        [zero, one, *weights],
+        [one, *external],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def _head_of_inline(rows: int) -> bytes:
+def _head_of_inline(name: str, rows: int) -> bytes:
     """What goes between a serialised model and the bytes of one more weight.
 
     Concatenated messages merge (protobuf encoding, "Last One Wins"): a second `ModelProto` with a
     graph of nothing but an initializer adds that initializer. `raw_data` is its last field, so its
-    bytes can be the file's end.
+    bytes can follow as a hole.
     """
     size = rows * ROW_BYTES
-    head = TensorProto(name="inline", data_type=TensorProto.FLOAT, dims=[rows, _COLUMNS])
+    head = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, _COLUMNS])
     tensor = head.SerializeToString() + _length_delimited(TensorProto.RAW_DATA_FIELD_NUMBER, size)
     initializer = _length_delimited(5, len(tensor) + size) + tensor  # GraphProto.initializer
     return _length_delimited(7, len(initializer) + size) + initializer  # ModelProto.graph

@@ -53,7 +53,7 @@ async function gpuBuffer(bytes) {
 }
 
 /**
- * Make a session from a model of `suites/test_limits.py`, and run it once when `expand` is given.
+ * Make a session from a model of `suites/oversized.py`, and run it once when `expand` is given.
  * @param {{graph: string, external?: {path: string, data: string}[], expand?: number,
  *   bundle: string, wasmPaths: string}} options
  *   `external`: files by URL, which the engine fetches itself; `expand`: elements of the temporary
@@ -69,8 +69,9 @@ async function onnxSession({ graph, external = [], expand, bundle, wasmPaths }) 
   });
   if (expand === undefined) return "created";
   const shape = new ort.Tensor("int64", [BigInt(expand)], [1]);
+  const row = new ort.Tensor("int64", [0n], [1]);
   try {
-    await session.run({ shape });
+    await session.run({ row, shape });
   } catch (error) {
     throw new Error(`created; run: ${error instanceof Error ? error.message : error}`);
   }
