@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["run"] and not {"-h", "--help"} & set(words):
         # Everything after `run` belongs to pytest, which knows the options already.
-        return _run(words[1:])
+        _run(words[1:])
     options = parser.parse_args(words)
     try:
         code: int = options.func(options)
@@ -86,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: list[str]) -> int:
-    return int(pytest.main([str(SUITES), *options]))
+def _run(options: list[str]) -> NoReturn:
+    """Become `pytest suites`: a process of its own, so that signals reach it directly."""
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", str(SUITES), *options])  # noqa: S606
 
 
 def _devices(_: argparse.Namespace) -> int:
