@@ -298,18 +298,21 @@ def _plan(config: pytest.Config) -> Plan | None:
     return config.stash[PLAN]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: WorkerController) -> None:
     """Give an xdist worker the id of the run."""
     if RUN_ID in node.config.stash:
         node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: as many workers as devices. Called before `pytest_configure`."""
     plan = _plan(config)
     return len(plan.profiles) if plan else None
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
     """Keep the tests of one device on one worker, which remembers its probe and its trials.
 

@@ -6,6 +6,8 @@
  * @typedef {{ok: number | string} | {error: {name: string, message: string}}} Outcome
  */
 
+const ORT = "/npm/onnxruntime-web/dist/";
+
 /** @param {any} error @returns {Outcome} */
 function failed(error) {
   const type = typeof error === "object" && error !== null ? error.constructor?.name : undefined;
@@ -54,13 +56,12 @@ async function gpuBuffer(bytes) {
 
 /**
  * Make a session from a model of `suites/oversized.py`, and run it once when `expand` is given.
- * @param {{graph: string, external?: {path: string, data: string}[], expand?: number,
- *   bundle: string, wasmPaths: string}} options
+ * @param {{graph: string, external?: {path: string, data: string}[], expand?: number}} options
  *   `external`: files by URL, which the engine fetches itself; `expand`: elements of the temporary
  */
-async function onnxSession({ graph, external = [], expand, bundle, wasmPaths }) {
-  const ort = await import(bundle);
-  ort.env.wasm.wasmPaths = wasmPaths;
+async function onnxSession({ graph, external = [], expand }) {
+  const ort = await import(`${ORT}ort.wasm.bundle.min.mjs`);
+  ort.env.wasm.wasmPaths = ORT;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(graph, {
