@@ -74,15 +74,17 @@ class Laboratory:
         self._cache = ArtifactCache()
 
     def __enter__(self) -> Self:
-        self._cleanup.enter_context(self._runner)
-        for line in sweep():
-            self._say(f"cleared what a killed run left: {line}")
-        self._cache.sweep()
-        try:
-            self._store = Store.open(self._settings.trial.results)
-        except StoreError as error:
-            raise UserError(str(error), "free the disk, or choose another --results") from error
-        self._cleanup.callback(self._store.close)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(self._runner)
+            for line in sweep():
+                self._say(f"cleared what a killed run left: {line}")
+            self._cache.sweep()
+            try:
+                self._store = Store.open(self._settings.trial.results)
+            except StoreError as error:
+                raise UserError(str(error), "free the disk, or choose another --results") from error
+            opened.callback(self._store.close)
+            self._cleanup = opened.pop_all()
         return self
 
     def __exit__(

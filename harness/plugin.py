@@ -305,7 +305,7 @@ def pytest_configure_node(node: WorkerController) -> None:
         node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: as many workers as devices. Called before `pytest_configure`."""
     plan = _plan(config)
@@ -468,7 +468,7 @@ class Speaker:
                 self._reporter.rewrite(f"  {text}", erase=True)
             else:
                 self._reporter.ensure_newline()
-                self._reporter.write_line(f"  {text}")
+                self._reporter.write_line(f"  {text}", flush=True)
 
     def _same_step(self, text: str) -> bool:
         """Whether only a number changed since the last line: not worth a line of its own."""

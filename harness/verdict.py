@@ -33,6 +33,7 @@ _OUT_OF_MEMORY = re.compile(
 _NOT_POSSIBLE = re.compile(
     r"Could not find an implementation for"
     r"|exceeds the max buffer size limit"
+    r"|requires f16 but the device does not support it"
     r"|Model data size exceeds maximum supported size"
     r"|SafeIntOnOverflow"
     r"|no available backend found"

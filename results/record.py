@@ -13,7 +13,7 @@ from enum import StrEnum
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from results.tiers import Tier  # noqa: TC001 - as above
 
@@ -80,6 +80,18 @@ class Kind(StrEnum):
     VALIDATION = "validation"
 
 
+def _whole_characters(value: JsonValue) -> JsonValue:
+    """The value without halves of characters: JavaScript has them, files and terminals do not."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case list():
+            return [_whole_characters(item) for item in value]
+        case dict():
+            return {str(_whole_characters(k)): _whole_characters(v) for k, v in value.items()}
+    return value
+
+
 class Evidence(Part):
     """One observation from one source.
 
@@ -89,7 +101,7 @@ class Evidence(Part):
     at_seconds: float
     source: Source
     kind: Kind
-    detail: dict[str, JsonValue] = {}
+    detail: Annotated[dict[str, JsonValue], AfterValidator(_whole_characters)] = {}
 
     def text(self, key: str) -> str:
         """The detail of that name as text, "" when it is absent."""

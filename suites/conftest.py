@@ -1,0 +1,1 @@
+"""The suites find their helpers, such as `oversized`, wherever pytest is started."""

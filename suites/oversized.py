@@ -120,7 +120,8 @@ def _head_of_inline(name: str, rows: int) -> bytes:
     """
     size = rows * ROW_BYTES
     head = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, _COLUMNS])
-    tensor = head.SerializeToString() + _length_delimited(TensorProto.RAW_DATA_FIELD_NUMBER, size)
+    fields: bytes = head.SerializeToString()
+    tensor = fields + _length_delimited(TensorProto.RAW_DATA_FIELD_NUMBER, size)
     initializer = _length_delimited(5, len(tensor) + size) + tensor  # GraphProto.initializer
     return _length_delimited(7, len(initializer) + size) + initializer  # ModelProto.graph
 

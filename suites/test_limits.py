@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
-WASM_PAGE: Final = 65_536
 
 FILE: Final = "file"
 FILES: Final = "/artifacts/files/"

@@ -1,0 +1,257 @@
+"""The laboratory: what is run once, tried again, stored, and told when it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from filelock import FileLock, Timeout
+
+from harness import laboratory
+from harness.errors import UserError
+from harness.laboratory import Laboratory, LaboratorySettings
+from harness.models import Workload
+from harness.profiles import load_profiles
+from harness.state import state_directory
+from harness.trial import TrialSettings
+from harness.weights.options import OnnxOptions
+from results.record import Record, Verdict
+from results.store import FILE_NAME, Store
+from tests.harness.fakes import FakeDevice, artifact, probe_well
+from tests.results.records import record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from harness.profiles import Profile
+    from harness.weights.artifact import Artifact
+    from harness.weights.cache import ArtifactCache
+
+WORKLOAD = Workload("gemma-3-270m", "int4", "onnxruntime-web/wasm", 16, 4)
+DESKTOP = load_profiles()["desktop"]
+
+
+class Bench:
+    """A laboratory in which trials end as a list says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.outcomes: list[Record | BaseException] = []
+        self.opened: list[str] = []
+        self.asked: list[OnnxOptions] = []
+        self.said: list[str] = []
+
+    @asynccontextmanager
+    async def device(self, profile: Profile) -> AsyncIterator[FakeDevice]:
+        self.opened.append(profile.id)
+        yield FakeDevice(probe_well, profile=profile)
+
+    async def run_trial(
+        self, *_: object, artifact_source: Callable[[OnnxOptions], Artifact], **__: object
+    ) -> Record:
+        lease = FileLock(self.folder / "state" / "leases" / "machine.lock")
+        with pytest.raises(Timeout):  # the device is leased
+            lease.acquire(timeout=0)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        for options in self.asked:
+            artifact_source(options)
+        return outcome
+
+    def open(self, **settings: Any) -> Laboratory:
+        results = self.folder / "results"
+        with Store.open(results) as store:
+            store.start_run("run-1", "")
+        trial = TrialSettings("run-1", results)
+        return Laboratory(LaboratorySettings(trial, **settings), self.said.append)
+
+    def stored(self) -> list[str]:
+        with Store.open(self.folder / "results") as store:
+            return [r.trial_id for r in store.records()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(laboratory, "DesktopDevice", bench.device)
+    monkeypatch.setattr(laboratory, "run_trial", bench.run_trial)
+    yield bench
+    # Whatever happened, nobody holds the machine any more.
+    if (tmp_path / "state" / "leases").is_dir():
+        FileLock(tmp_path / "state" / "leases" / "machine.lock").acquire(timeout=0)
+        assert list((tmp_path / "state" / "leases").glob("*.json")) == []
+
+
+def test_a_trial_is_run_once_and_stored_before_it_is_used(bench: Bench) -> None:
+    bench.outcomes = [record("one")]
+    with bench.open() as lab:
+        first = lab.trial(DESKTOP, WORKLOAD)
+        assert bench.stored() == ["one"]
+        assert lab.trial(DESKTOP, WORKLOAD) is first
+    assert bench.opened == ["desktop"]
+
+
+def test_another_workload_or_device_is_another_trial(bench: Bench) -> None:
+    bench.outcomes = [record("one"), record("two"), record("three")]
+    other = Workload("gemma-2b", "int4", "onnxruntime-web/wasm", 16, 4)
+    with bench.open() as lab:
+        lab.trial(DESKTOP, WORKLOAD)
+        lab.trial(DESKTOP, other)
+        lab.trial(load_profiles()["desktop-2g"], WORKLOAD)
+    assert sorted(bench.stored()) == ["one", "three", "two"]
+
+
+def test_a_fault_of_the_lab_is_tried_once_more_and_both_are_kept(bench: Bench) -> None:
+    bench.outcomes = [record("bad", verdict=Verdict.INFRA), record("good")]
+    with bench.open() as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).verdict is Verdict.OK
+    assert sorted(bench.stored()) == ["bad", "good"]
+    assert any("the lab failed" in line and "once more" in line for line in bench.said)
+
+
+def test_a_fault_that_stays_is_the_result(bench: Bench) -> None:
+    bench.outcomes = [record(name, verdict=Verdict.INFRA) for name in ("a", "b", "never")]
+    with bench.open() as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "b"
+    assert len(bench.outcomes) == 1
+
+
+@pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.INFRA])
+def test_what_says_something_of_the_device_is_never_repeated(
+    bench: Bench, verdict: Verdict
+) -> None:
+    bench.outcomes = [record("one", verdict=verdict), record("never")]
+    with bench.open() as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "one"
+
+
+def test_the_probe_is_run_once_a_device(bench: Bench) -> None:
+    with bench.open() as lab:
+        report = lab.probe(DESKTOP)
+        assert lab.probe(DESKTOP) is report
+    assert bench.opened == ["desktop"]
+
+
+# ---- what the user must mend ----
+
+
+def test_a_disk_that_is_full_during_a_trial(bench: Bench) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/file")
+    bench.outcomes = [full]
+    with bench.open() as lab, pytest.raises(UserError) as raised:
+        lab.trial(DESKTOP, WORKLOAD)
+    assert str(raised.value) == (
+        "some/file: No space left on device\n  -> free the disk, or choose another --results"
+    )
+
+
+def test_another_fault_of_the_system_stays_what_it_is(bench: Bench) -> None:
+    bench.outcomes = [ConnectionResetError(errno.ECONNRESET, "reset")]
+    with bench.open() as lab, pytest.raises(ConnectionResetError):
+        lab.trial(DESKTOP, WORKLOAD)
+
+
+def test_a_record_that_cannot_be_stored(bench: Bench) -> None:
+    bench.outcomes = [record("lost", "a run that is not noted")]
+    with bench.open() as lab, pytest.raises(UserError) as raised:
+        lab.trial(DESKTOP, WORKLOAD)
+    assert raised.value.problem.startswith("the record of trial lost cannot be stored: ")
+    assert raised.value.next_step == "free the disk; the trial must be run again"
+
+
+def test_a_store_that_cannot_be_opened(bench: Bench) -> None:
+    lab = bench.open()
+    (bench.folder / "results" / FILE_NAME).write_text("a letter " * 100)
+    with pytest.raises(UserError, match="cannot be used: file is not a database"), lab:
+        pytest.fail("it opened")
+
+
+def test_a_state_directory_that_cannot_be_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "file").write_text("")
+    monkeypatch.setenv("TIERLAB_STATE", str(bench.folder / "file" / "state"))
+    with pytest.raises(UserError, match="-> set TIERLAB_STATE to a directory"), bench.open():
+        pytest.fail("it opened")
+    with pytest.raises(UserError, match="cannot be made: Not a directory\n  -> set TIERLAB_STATE"):
+        state_directory()
+
+
+def test_an_interrupt_lets_the_machine_go(bench: Bench) -> None:
+    bench.outcomes = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt), bench.open() as lab:
+        lab.trial(DESKTOP, WORKLOAD)
+    assert bench.stored() == []
+
+
+# ---- the model file ----
+
+
+def test_the_users_own_file_is_taken_as_it_is(bench: Bench) -> None:
+    own = artifact()
+    with bench.open(artifact=own) as lab:
+        assert lab._artifact(WORKLOAD, OnnxOptions()) is own
+
+
+def test_a_made_file_is_asked_of_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ensure(_: ArtifactCache, model: Any, __: OnnxOptions, progress: Any) -> Artifact:
+        for done in range(0, 101, 5):
+            progress(done << 20, 100 << 20)
+        return artifact(model.id)
+
+    monkeypatch.setattr("harness.weights.cache.ArtifactCache.ensure", ensure)
+    bench.outcomes, bench.asked = [record()], [OnnxOptions()]
+    with bench.open() as lab:
+        lab.trial(DESKTOP, WORKLOAD)
+    told = [line for line in bench.said if line.startswith("making the model file")]
+    assert len(told) == 11  # once every tenth
+    assert told[-1] == "making the model file: 100 of 100 MiB"
+
+
+def test_the_writing_of_a_file_stops_when_the_trial_is_cancelled(bench: Bench) -> None:
+    async def write(progress: Callable[[int, int], None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        progress(1, 10)
+        task.cancel()
+        progress(2, 10)  # what Ctrl-C becomes while the loop stands still
+        raise AssertionError("it went on")
+
+    with bench.open() as lab, pytest.raises(asyncio.CancelledError):
+        lab._runner.run(write(lab._making()))
+
+
+def test_what_a_killed_run_left_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laboratory, "sweep", lambda: ["tierlab-1"])
+    partial = bench.folder / "cache" / ".partial-gemma-2b-1-0123abcd"
+    partial.mkdir(parents=True)
+    with bench.open():
+        assert bench.said == ["cleared what a killed run left: tierlab-1"]
+    assert not partial.exists()
+
+
+def test_another_run_on_this_machine_is_waited_for(bench: Bench) -> None:
+    leases = bench.folder / "state" / "leases"
+    leases.mkdir(parents=True)
+    (leases / "machine.json").write_text(json.dumps({"owner": "run x", "pid": 1, "since": "now"}))
+    held = FileLock(leases / "machine.lock")
+    held.acquire()
+
+    def say(text: str) -> None:
+        bench.said.append(text)
+        held.release()
+
+    bench.outcomes = [record()]
+    with bench.open() as lab:
+        lab._say = say
+        lab.trial(DESKTOP, WORKLOAD)
+    assert bench.said == ["waiting for machine: held by run x (process 1, since now)"]

@@ -1,0 +1,503 @@
+"""The pytest plugin: what users type, and what they are told."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness import plugin
+from harness.errors import UserError
+from harness.load import Deadlines
+from harness.plugin import SUITES, Plan, device_of, unusable
+from harness.profiles import LEAST_MEMORY, load_profiles
+from results.record import Judgement
+from results.store import Store
+from tests.results.records import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import SimpleNamespace
+
+pytest_plugins = ("pytester",)
+
+ROOT = SUITES.parent
+PROFILES = tuple(load_profiles())
+
+# A suite in place of the real ones: nothing is started. `stub` is loaded in xdist's workers too.
+STUB = """
+from pathlib import Path
+import harness.plugin
+harness.plugin.SUITES = Path(__file__).parent / "suites"
+harness.plugin.find_browser = lambda section: (
+    "no firefox" if section.engine == "firefox" else object()
+)
+harness.plugin.find_limiter = object
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TIERLAB_BROWSER", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a browser, Firefox excepted, and with limits."""
+
+    def find(section: SimpleNamespace) -> object:
+        return "no firefox on this machine" if section.engine == "firefox" else object()
+
+    monkeypatch.setattr(plugin, "find_browser", find)
+    monkeypatch.setattr(plugin, "find_limiter", object)
+
+
+class Suites:
+    """Runs pytest on suites: in this process on the real ones, or on one made here."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pytester = pytester
+        self._monkeypatch = monkeypatch
+
+    def real(self, *options: str) -> pytest.RunResult:
+        results = self.pytester.path / "results"
+        return self.pytester.runpytest_inprocess(
+            SUITES, "-p", "no:cacheprovider", "--collect-only", "-q",
+            f"--results={results}", *options,
+        )  # fmt: skip
+
+    def made(self, tests: str, *options: str) -> pytest.RunResult:
+        """Run tests that stand for a suite."""
+        self._monkeypatch.setattr(plugin, "SUITES", self._write(tests))
+        return self.pytester.runpytest_inprocess(
+            "suites", "-p", "harness.plugin", "-p", "no:cacheprovider", *options
+        )
+
+    def by_workers(self, tests: str, *options: str) -> pytest.RunResult:
+        """The same in processes of their own: xdist's workers know nothing of patches here."""
+        self._write(tests)
+        self._monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{self.pytester.path}")
+        self.pytester.makepyfile(stub=STUB)
+        return self.pytester.runpytest_subprocess(
+            "suites", "-p", "harness.plugin", "-p", "stub", "-p", "no:cacheprovider", *options
+        )
+
+    def _write(self, tests: str) -> Path:
+        self.pytester.makeini("[pytest]\nmarkers =\n  full\n  devices(where)\n")
+        folder = self.pytester.path / "suites"
+        folder.mkdir(exist_ok=True)
+        (folder / "test_made.py").write_text(tests)
+        return folder
+
+    def records_of_runs(self) -> list[str]:
+        with Store.open(self.pytester.path / "tierlab-results") as store:
+            rows = store._connection.execute("SELECT run_id FROM runs WHERE ended_at NOT NULL")
+            return [row[0] for row in rows]
+
+
+@pytest.fixture
+def suites(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suites:
+    return Suites(pytester, monkeypatch)
+
+
+def refusal(result: pytest.RunResult) -> str:
+    """The message of a run that was refused before anything was collected."""
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = result.stderr.str() + result.stdout.str()
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    message = re.search(r"^ERROR: (.*)", result.stderr.str().strip(), re.MULTILINE | re.DOTALL)
+    assert message, said
+    return message.group(1)
+
+
+# ---- options that name nothing that there is ----
+
+
+@pytest.mark.usefixtures("a_browser")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--device=desktop-2", "unknown device 'desktop-2'\n  -> did you mean desktop-2g or "),
+        ("--device=nosuch", "unknown device 'nosuch'\n  -> known: desktop, desktop-1g, "),
+        ("--device=desktop,phone*", "unknown device 'phone*'"),
+        ("--device=", "--device names nothing\n  -> leave it out for --device=desktop"),
+        ("--model=gema-2b", "unknown model 'gema-2b'\n  -> did you mean gemma-2b or "),
+        ("--model=,", "--model names nothing"),
+        ("--quant=int5", "unknown quantisation 'int5'\n  -> did you mean int8 or int4?"),
+        ("--runtime=onnxruntime-web", "unknown runtime 'onnxruntime-web'\n  -> did you mean onnxr"),
+        ("--prompt-tokens=0", "--prompt-tokens=0 must be at least 1"),
+        ("--output-tokens=-1", "--output-tokens=-1 must be at least 1"),
+        ("--probe-budget=0", "--probe-budget=0 must be at least 1"),
+        ("--timeout-load=0", "--timeout-load=0 must be above 0, and finite"),
+        ("--timeout-token=nan", "--timeout-token=nan must be above 0, and finite"),
+        ("--limit-memory=2x", "'2x' is not a size\n  -> write it like 512m, 2g"),
+        (
+            "--limit-memory=1m",
+            "--limit-memory=1m is too little for a browser\n  -> give at least 2",
+        ),
+        ("--limit-cpus=0", "a limit of 0.0 cores makes no sense"),
+        ("--limit-cpus=nan", "a limit of nan cores makes no sense"),
+        (
+            "--results=/dev/null/x",
+            "--results /dev/null/x: cannot be made: Not a directory\n  -> ch",
+        ),
+        ("--artifact=/dev/null/x", "no model at /dev/null/x\n  -> give a .onnx file"),
+    ],
+)
+def test_a_bad_option_ends_the_run_at_once(suites: Suites, option: str, message: str) -> None:
+    assert refusal(suites.real(option)).startswith(message)
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_an_artifact_that_is_not_onnx(suites: Suites, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("hello")
+    message = refusal(suites.real(f"--artifact={tmp_path}"))
+    assert (
+        message
+        == f"{tmp_path / 'model.onnx'} is not an ONNX model\n  -> give a file in ONNX format"
+    )
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_results_with_a_store_of_something_else(suites: Suites, tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite3").write_text("hello " * 100)
+    message = refusal(suites.real(f"--results={tmp_path}"))
+    assert message.startswith(f"{tmp_path / 'store.sqlite3'}: cannot be used: file is not a databa")
+    assert message.endswith("-> choose another --results")
+
+
+# ---- devices that cannot be used ----
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_a_device_named_alone_must_be_usable(suites: Suites) -> None:
+    assert refusal(suites.real("--device=desktop-firefox")) == (
+        "device 'desktop-firefox' cannot be used: no firefox on this machine\n"
+        "  -> see pytest suites --list-devices"
+    )
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_a_device_named_among_others_must_be_usable_also_with_limits(suites: Suites) -> None:
+    message = refusal(suites.real("--device=desktop,desktop-firefox", "--limit-memory=1g"))
+    assert message.startswith("device 'desktop-firefox-1g' cannot be used: no firefox")
+
+
+@pytest.mark.usefixtures("a_browser")
+@pytest.mark.parametrize("wanted", ["desktop*", "all"])
+def test_a_pattern_takes_what_is_usable_and_lists_the_rest(suites: Suites, wanted: str) -> None:
+    result = suites.real(f"--device={wanted}", "-k", "recent")
+    assert result.ret == 0
+    for name in set(PROFILES) - {"desktop-firefox"}:
+        assert f"recent_enough[{name}]" in result.stdout.str()
+    assert "[desktop-firefox]" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["not run: desktop-firefox: no firefox on this machine"])
+
+
+def test_without_any_browser_the_message_says_what_to_install(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TIERLAB_BROWSER", str(tmp_path / "nothing"))
+    message = refusal(suites.real("--device=all"))
+    assert f"TIERLAB_BROWSER names {tmp_path / 'nothing'}, which is not an executable" in message
+    assert "`playwright install firefox`" in message
+
+
+def test_a_browser_that_is_on_no_path(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.setattr("harness.devices.browsers._PLACES", defaultdict(tuple))
+    message = refusal(suites.real())
+    assert message.startswith("device 'desktop' cannot be used: no chrome or chromium or msedge on")
+    assert "apt-get install chromium" in message
+
+
+def test_limits_without_permission(suites: Suites, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> object:
+        raise UserError("limits cannot be set here:\n  - cgroup-v1: not permitted", "run as root")
+
+    monkeypatch.setattr(plugin, "find_browser", lambda _: object())
+    monkeypatch.setattr(plugin, "find_limiter", find)
+    assert refusal(suites.real("--device=desktop-2g")) == (
+        "device 'desktop-2g' cannot be used: limits cannot be set here:\n"
+        "  - cgroup-v1: not permitted\n"
+        "  -> run as root\n"
+        "  -> see pytest suites --list-devices"
+    )
+    result = suites.real("--device=desktop,desktop-2*", "-k", "recent")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["not run: desktop-2g: limits cannot be set here:*run as root"])
+
+
+@pytest.mark.integration
+def test_limits_for_a_user_who_may_set_none(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("steps down from root")
+    code = (
+        "import os\nfrom harness.plugin import unusable\n"
+        "from harness.profiles import load_profiles\n"
+        "profile = load_profiles()['desktop-2g']\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(unusable(profile))\n"
+    )
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\n")
+    browser.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    state = tmp_path / "theirs"
+    state.mkdir(mode=0o777)
+    state.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={
+            "PATH": os.environ["PATH"],
+            "TIERLAB_BROWSER": str(browser),
+            "TIERLAB_STATE": str(state),
+        },
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.startswith("memory and CPU limits cannot be set here:\n  - cgroup-v1: ")
+    assert "-> run as root, or" in done.stdout
+    assert not list(state.rglob("*.json"))
+
+
+# ---- the list ----
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_the_list_shows_every_device_and_why_one_is_absent(suites: Suites) -> None:
+    result = suites.real("--list-devices")
+    assert result.ret == 0
+    shown = {line.split()[1]: line.split()[0] for line in result.outlines if line[:1] in "yn"}
+    assert shown == {name: "no" if name == "desktop-firefox" else "yes" for name in PROFILES}
+    result.stdout.fnmatch_lines(["no   desktop-firefox *", " *no firefox on this machine"])
+
+
+def test_the_list_tells_a_bad_profile(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.toml").write_text("id = 'bad'")
+    monkeypatch.setattr(plugin, "load_profiles", lambda: load_profiles(tmp_path))
+    assert refusal(suites.real("--list-devices")).startswith(
+        f"{tmp_path / 'bad.toml'}: name: is re"
+    )
+
+
+# ---- the plan ----
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfig(
+        SUITES,
+        "--device=desktop-1g,desktop",
+        "--model=gemma-2b,GEMMA_2B",
+        "--model=gemma-3-270m",
+        "--quant=int4,int8",
+        "--limit-memory=1.5 GiB",
+        "--limit-cpus=0.5",
+        "--timeout-token=7",
+    )
+    plan: Plan = plugin.make_plan(config, "run-1")
+    assert [profile.id for profile in plan.profiles] == [
+        "desktop-1g-1.5gib-0.5cpu",
+        "desktop-1.5gib-0.5cpu",
+    ]
+    for profile in plan.profiles:
+        assert profile.resource_limits.memory_bytes == 3 << 29
+        assert profile.resource_limits.cpus == 0.5
+    assert [(w.model, w.quantisation) for w in plan.workloads] == [
+        ("gemma-2b", "int4"),
+        ("gemma-2b", "int8"),
+        ("gemma-3-270m", "int4"),
+        ("gemma-3-270m", "int8"),
+    ]
+    assert plan.settings.trial.deadlines == Deadlines(300.0, 7.0)
+    assert plan.settings.trial.run_id == "run-1"
+    assert plan.left_out == ()
+
+
+def test_limits_of_the_profile_stay_where_no_option_speaks_of_them() -> None:
+    profile = load_profiles()["desktop-4g-1core"]
+    limited = plugin._limited(profile, "1g", None)
+    assert limited.id == "desktop-4g-1core-1g"
+    assert limited.limits.memory == 1 << 30
+    assert limited.limits.cpus == 1
+    assert plugin._limited(profile, None, None) is profile
+    assert plugin._limited(profile, "256m", None).limits.memory == LEAST_MEMORY
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_tests_come_device_by_device_and_in_the_order_of_the_suites(suites: Suites) -> None:
+    result = suites.real(
+        "--device=desktop-1g,desktop", "--model=gemma-2b,gemma-3-270m", "--quant=int4,int8"
+    )
+    found = [
+        re.match(r"suites/test_(\w+)\.py::.*\[(desktop-1g|desktop)\b", n) for n in result.outlines
+    ]
+    order = [(match[2], match[1]) for match in found if match]
+    assert [device for device, _ in order] == sorted((d for d, _ in order), reverse=True)
+    for device in ("desktop-1g", "desktop"):
+        steps = list(dict.fromkeys(suite for name, suite in order if name == device))
+        known = ["environment", "limits", "probe", "full_load", "oom"]
+        assert [suite for suite in steps if suite in known] == [s for s in known if s in steps]
+        assert {"environment", "probe", "full_load"} <= set(steps)
+        assert all((device, suite) in order for suite in steps)
+    assert ("desktop-1g", "oom") in order
+    assert ("desktop", "oom") not in order  # it has no limit
+
+
+# ---- runs of suites made here ----
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_the_suites_run_once_a_device_and_their_run_is_noted(suites: Suites) -> None:
+    result = suites.made(
+        "def test_a(profile, workload): pass\ndef test_b(profile): pass",
+        "-v", "--device=desktop-1g,desktop", "--model=gemma-2b,gemma-7b",
+    )  # fmt: skip
+    result.assert_outcomes(passed=6)
+    assert len(suites.records_of_runs()) == 1
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_what_the_user_can_mend_is_shown_without_a_traceback(suites: Suites) -> None:
+    result = suites.made(
+        "import pytest\nfrom harness.errors import UserError\n"
+        "@pytest.fixture\ndef broken(): raise UserError('no cgroup', 'be root')\n"
+        "def test_in_the_call(profile): raise UserError('the disk is full', 'free it')\n"
+        "def test_in_a_fixture(broken): pass\n"
+        "def test_of_another_kind(): raise ValueError('a fault')\n"
+    )
+    result.assert_outcomes(failed=2, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = result.stdout.str()
+    assert "the disk is full\n  -> free it" in text
+    assert "no cgroup\n  -> be root" in text
+    assert "raise UserError" not in text
+    assert "raise ValueError" in text  # a fault of the program keeps its traceback
+    result.stdout.fnmatch_lines(["FAILED *test_in_the_call* - *the disk is full*"])
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_real_sizes_run_only_when_asked_for(suites: Suites) -> None:
+    tests = "import pytest\n@pytest.mark.full\ndef test_full(): pass\ndef test_other(): pass"
+    suites.made(tests).assert_outcomes(passed=1, deselected=1)
+    suites.made(tests, "-m", "full").assert_outcomes(passed=1, deselected=1)
+    suites.made(tests, "-m", "full or not full").assert_outcomes(passed=2)
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_a_suite_chooses_its_devices(suites: Suites) -> None:
+    tests = (
+        "import pytest\n"
+        "@pytest.mark.devices(where=lambda profile: profile.limits.cpus is not None)\n"
+        "def test_cores(profile): pass"
+    )
+    result = suites.made(tests, "--device=desktop,desktop-half-core")
+    result.assert_outcomes(passed=1, deselected=1)
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_results_that_cannot_be_written_at_the_end(suites: Suites) -> None:
+    result = suites.made(
+        "from pathlib import Path\n"
+        "def test_a(profile):\n"
+        "    for path in Path('tierlab-results').iterdir(): path.write_text('gone ' * 100)\n"
+    )
+    assert result.ret != 0
+    said = result.stderr.str() + result.stdout.str()
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    assert "-> choose another --results" in said
+
+
+WORKERS = """
+import os, pytest
+from pathlib import Path
+from harness.plugin import RUN_ID
+@pytest.mark.parametrize("n", range(5))
+def test_a(profile, n, request):
+    with Path("log").open("a") as file:
+        file.write(f"{profile.id} {os.environ['PYTEST_XDIST_WORKER']}"
+                   f" {request.config.stash[RUN_ID]}\\n")
+"""
+
+
+@pytest.mark.integration
+def test_one_worker_a_device(suites: Suites) -> None:
+    devices = ["desktop", "desktop-1g", "desktop-2g"]
+    result = suites.by_workers(WORKERS, "-n", "auto", f"--device={','.join(devices)}")
+    result.assert_outcomes(passed=15)
+    lines = [line.split() for line in (suites.pytester.path / "log").read_text().splitlines()]
+    pairs = {(device, worker) for device, worker, _ in lines}
+    assert sorted(device for device, _ in pairs) == devices
+    assert {worker for _, worker in pairs} == {"gw0", "gw1", "gw2"}
+    assert [[run] for run in suites.records_of_runs()] == [sorted({run for _, _, run in lines})]
+
+
+@pytest.mark.integration
+def test_a_worker_takes_several_devices_one_by_one(suites: Suites) -> None:
+    result = suites.by_workers(WORKERS, "-n", "1", "--device=desktop,desktop-1g")
+    result.assert_outcomes(passed=10)
+    lines = [line.split()[0] for line in (suites.pytester.path / "log").read_text().splitlines()]
+    assert lines == sorted(lines) or lines == sorted(lines, reverse=True)
+
+
+def test_the_suites_need_no_xdist(suites: Suites) -> None:
+    result = suites.by_workers("def test_a(profile): pass", "-p", "no:xdist")
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("node_id", "device"),
+    [
+        ("suites/test_a.py::test_b[desktop]", "desktop"),
+        ("suites/test_a.py::test_b[desktop-1g]", "desktop-1g"),
+        ("suites/test_a.py::test_b[desktop-gemma-2b-int4-a/wasm]", "desktop"),
+        ("suites/test_a.py::test_b[desktop-1g-gemma-2b]", "desktop-1g"),
+        ("suites/test_a.py::test_b[desktop-10g]", "desktop"),
+        ("suites/test_a.py::test_b", "suites/test_a.py::test_b"),
+    ],
+)
+def test_the_device_of_a_test(node_id: str, device: str) -> None:
+    assert device_of(node_id, ["desktop", "desktop-1g"]) == device
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_the_table_and_the_next_steps_are_printed(suites: Suites) -> None:
+    with Store.open(suites.pytester.path / "tierlab-results") as store:
+        store.start_run("run-1", "")
+        store.add(
+            record(
+                explanation="\x1b[2J", judgement=Judgement.OVER_PROMISE, judgement_reason="\x1b[2J"
+            )
+        )
+    result = suites.made(
+        "from harness.plugin import RUN_ID\n"
+        "def test_a(profile, request): request.config.stash[RUN_ID] = 'run-1'\n"
+    )
+    result.stdout.fnmatch_lines(
+        ["*device*", "desktop *predicted*", "-> desktop, *: do not ship*", "raw evidence: *"]
+    )
+    assert "\x1b" not in result.stdout.str()
+
+
+def test_a_usable_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\necho Chromium 140.0.1\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("TIERLAB_BROWSER", str(browser))
+    assert unusable(load_profiles()["desktop"]) is None

@@ -1,0 +1,303 @@
+"""One trial on a device that plays a script: every way through it ends in a record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.devices.base import Gate
+from harness.errors import UserError
+from harness.load import Deadlines
+from harness.models import Workload
+from harness.probe.report import Adapter
+from harness.profiles import load_profiles
+from harness.trial import (
+    TrialSettings,
+    adapter_name,
+    memory_budget,
+    prompt_ids,
+    run_trial,
+    version_gate,
+)
+from harness.web.server import Server
+from results.record import Judgement, Kind, Record, Source, Verdict
+from results.tiers import Tier
+from tests.harness.fakes import FakeDevice, LostDevice, artifact, load_well, probe_well
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.devices.base import OnEvent
+    from harness.evidence import Timeline
+    from harness.weights.artifact import Artifact
+    from harness.weights.options import OnnxOptions
+
+WORKLOAD = Workload("gemma-3-270m", "int4", "onnxruntime-web/wasm", 16, 4)
+
+
+def no_artifact(_: OnnxOptions) -> Artifact:
+    raise AssertionError("nothing may be made here")
+
+
+def run(
+    device: FakeDevice,
+    folder: Path,
+    *,
+    workload: Workload = WORKLOAD,
+    made: Artifact | None = None,
+    deadlines: Deadlines | None = None,
+) -> tuple[Record, list[str]]:
+    """The record of a trial, and what was said on the way."""
+    said: list[str] = []
+    found = asyncio.run(
+        run_trial(
+            device,
+            workload,
+            artifact_source=(lambda _: made) if made else no_artifact,
+            server=Server(url="http://127.0.0.1:1", artifacts={}),
+            settings=TrialSettings("run-1", folder, deadlines=deadlines or Deadlines(5, 5)),
+            progress=said.append,
+        )
+    )
+    assert Record.model_validate_json(found.model_dump_json()) == found
+    assert found.run_id == "run-1"
+    assert (folder / "trials" / found.trial_id).is_dir()
+    return found, said
+
+
+# ---- what goes well ----
+
+
+def test_a_load_that_goes_well(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well, load_well)
+    found, said = run(device, tmp_path, made=artifact())
+
+    assert found.verdict is Verdict.OK
+    assert found.prediction.verdict == "ok"
+    assert found.tiers.prefill is Tier.MEDIUM
+    assert found.tiers.decode is Tier.HIGH
+    assert found.tiers.pair is Tier.MEDIUM
+    assert found.judgement in {Judgement.RIGHT, Judgement.UNDER_PROMISE, Judgement.OVER_PROMISE}
+    measured = found.measurement
+    assert measured is not None
+    assert measured.prefill_tokens_per_s == pytest.approx(100)
+    assert measured.decode_tokens_per_s == pytest.approx(25)  # without the second token's 90 ms
+    assert (measured.download_seconds, measured.create_seconds) == (1.0, 2.0)
+    assert measured.tokens == (5, 6, 7, 8)
+    assert [p.name for p in measured.phases] == ["download", "create", "first-token", "decode"]
+    assert measured.bytes_loaded == 10
+    assert measured.memory.processes == {"renderer": 7, "gpu": 1}
+    assert measured.memory.group_peak_bytes == 9
+    assert (measured.cpu_seconds, measured.throttled_seconds) == (1.5, 0.25)
+    assert measured.detection_seconds is None
+    assert found.artifact is not None
+    assert found.artifact.total_bytes == 200_000_000
+    assert found.conditions.cross_origin_isolated is True
+    assert found.conditions.browser_version == "140.0.1"
+    assert found.probe is not None
+    assert any(line.startswith("predicted: ok") for line in said)
+    assert said[-1] == "verdict: ok (4 tokens came out)"
+
+
+def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well, load_well)
+    run(device, tmp_path, made=artifact())
+    probe, load = (session.tabs[0].calls for session in device.sessions)
+    assert probe == [("tierlabProbe", {"budgetMs": 4000, "seed": 1})]
+    ((function, job),) = load
+    assert function == "tierlabStart"
+    assert job["workload"] == str(WORKLOAD)
+    assert len(job["prompt"]) == 16
+    assert job["outputTokens"] == 4
+    assert job["config"]["graph"] == "/artifacts/gemma-3-270m-int4/model.onnx"
+
+
+def test_the_raw_evidence_is_kept_beside_the_record(tmp_path: Path) -> None:
+    found, _ = run(FakeDevice(probe_well, load_well), tmp_path, made=artifact())
+    assert set(found.files) == {
+        "browser-stderr.log",
+        "memory-curve.json",
+        "probe/browser-stderr.log",
+        "screenshot.png",
+    }
+    curve = json.loads((tmp_path / found.files["memory-curve.json"]).read_text())
+    assert curve == [{"at_seconds": 0.5, "processes": {"renderer": 7}, "group_bytes": 9}]
+
+
+# ---- what ends before the load ----
+
+
+def test_a_closed_gate_is_the_labs_own_fault(tmp_path: Path) -> None:
+    device = FakeDevice()
+    device.gate = Gate(name="temperature", passed=False, observed="90 C", limit="at most 45 C")
+    found, _ = run(device, tmp_path)
+    assert found.verdict is Verdict.INFRA
+    assert "temperature is 90 C, the limit is at most 45 C" in found.explanation
+    assert found.prediction.verdict == "unknown"
+    assert found.judgement is Judgement.UNKNOWN
+    assert found.tiers.pair is None
+    assert found.measurement is None
+    assert device.sessions == []
+
+
+def test_an_old_browser_is_unsupported(tmp_path: Path) -> None:
+    device = FakeDevice()
+    device.version = "109.0.5414"
+    found, _ = run(device, tmp_path)
+    assert found.verdict is Verdict.UNSUPPORTED
+    assert found.explanation == "chromium 109.0.5414 is older than version 110"
+    assert found.prediction.verdict == "unsupported"
+    assert found.tiers.pair is Tier.UNSUPPORTED
+    assert found.judgement is Judgement.RIGHT
+    assert device.sessions == []
+
+
+def probe_dies(_: OnEvent, timeline: Timeline) -> None:
+    timeline.add(Source.CDP, Kind.RENDERER_GONE, status="crashed", code=11)
+
+
+def probe_talks_nonsense(emit: OnEvent, _: Timeline) -> None:
+    emit({"type": "probe-report", "report": {"schema": "\ud800"}})
+
+
+@pytest.mark.parametrize("script", [probe_dies, probe_talks_nonsense])
+def test_a_probe_that_fails_is_the_labs_own_fault(script: object, tmp_path: Path) -> None:
+    device = FakeDevice(script)  # type: ignore[arg-type]
+    found, _ = run(device, tmp_path)
+    assert found.verdict is Verdict.INFRA
+    assert "the probe failed: " in found.explanation
+    assert found.probe is None
+    assert found.judgement is Judgement.UNKNOWN
+    assert len(device.sessions) == 1
+
+
+def test_a_page_that_cannot_be_opened(tmp_path: Path) -> None:
+    found, _ = run(LostDevice(probe_well), tmp_path)
+    assert found.verdict is Verdict.INFRA
+    assert "could not be opened" in found.explanation
+
+
+def test_an_engine_that_cannot_run_here_is_unsupported(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well)  # a report without a WebGPU adapter
+    workload = replace(WORKLOAD, runtime="onnxruntime-web/webgpu")
+    found, _ = run(device, tmp_path, workload=workload)
+    assert found.verdict is Verdict.UNSUPPORTED
+    assert "WebGPU" in found.explanation
+    assert found.probe is not None
+    assert found.judgement is Judgement.RIGHT
+
+
+def test_an_artifact_of_another_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not gemma-3-270m: it has layers = 26, gemma-3-270m"):
+        run(FakeDevice(probe_well), tmp_path, made=artifact("gemma-3-1b-it"))
+
+
+# ---- loads that end badly ----
+
+
+def dies_of_memory(emit: OnEvent, timeline: Timeline) -> None:
+    emit({"type": "phase", "name": "create", "at_ms": 0})
+    timeline.add(Source.CGROUP, Kind.OOM_KILL, kills=1, counter="a counter")
+    timeline.add(Source.CDP, Kind.RENDERER_GONE, status="killed", code=9)
+
+
+def crashes(emit: OnEvent, timeline: Timeline) -> None:
+    emit({"type": "phase", "name": "create", "at_ms": 0})
+    timeline.add(Source.CDP, Kind.RENDERER_GONE, status="crashed", code=11)
+
+
+def says_an_error(emit: OnEvent, _: Timeline) -> None:
+    emit({"type": "phase", "name": "create", "at_ms": 0})
+    emit({"type": "error", "name": "Error", "message": "half a character: \ud800"})
+
+
+def says_nonsense(emit: OnEvent, _: Timeline) -> None:
+    emit({"type": "token", "id": "many"})
+
+
+def finishes_without_tokens(emit: OnEvent, _: Timeline) -> None:
+    emit({"type": "done", "at_ms": 1, "tokens": 0, "finite": True})
+
+
+def is_silent(_: OnEvent, __: Timeline) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "words"),
+    [
+        (dies_of_memory, Verdict.OOM, "create"),
+        (crashes, Verdict.CRASH, "signal 11 during create"),
+        (says_an_error, Verdict.CRASH, "half a character: ?"),
+        (says_nonsense, Verdict.INFRA, "malformed page event"),
+        (finishes_without_tokens, Verdict.CRASH, "without a single token"),
+        (is_silent, Verdict.HANG, "nothing came out of start"),
+    ],
+)
+def test_a_load_that_ends_badly(
+    script: object, verdict: Verdict, words: str, tmp_path: Path
+) -> None:
+    device = FakeDevice(probe_well, script)  # type: ignore[arg-type]
+    found, _ = run(device, tmp_path, made=artifact(), deadlines=Deadlines(0.05, 0.05))
+    assert found.verdict is verdict
+    assert words in found.explanation
+    assert found.measurement is not None
+    assert found.evidence
+    assert device.sessions[1].settled > 0
+    if verdict is Verdict.INFRA:
+        assert found.tiers.pair is None
+        assert found.judgement is Judgement.UNKNOWN
+    else:
+        assert found.tiers.pair is Tier.UNSUPPORTED
+        assert found.judgement is Judgement.OVER_PROMISE
+
+
+def test_a_death_is_measured_from_its_first_sign(tmp_path: Path) -> None:
+    found, _ = run(FakeDevice(probe_well, dies_of_memory), tmp_path, made=artifact())
+    assert found.measurement is not None
+    assert found.measurement.detection_seconds is not None
+    assert found.measurement.detection_seconds >= 0
+    assert [e.kind for e in found.evidence][-2:] == [Kind.OOM_KILL, Kind.RENDERER_GONE]
+
+
+# ---- its parts ----
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("110.0", None),
+        ("200", None),
+        ("99.1", "chromium 99.1 is older than version 110"),
+        ("", "chromium does not say its version"),
+    ],
+)
+def test_the_version_gate(version: str, said: str | None) -> None:
+    host = replace(asyncio.run(FakeDevice().facts()), browser_version=version)
+    assert version_gate(load_profiles()["desktop"], host) == said
+
+
+def test_the_memory_budget_is_the_limit_or_the_hosts_memory() -> None:
+    host = asyncio.run(FakeDevice().facts())
+    limited = memory_budget(load_profiles()["desktop-2g"], host)
+    assert (limited.limit_bytes, limited.source) == (2 << 30, "the profile's memory limit")
+    assert memory_budget(load_profiles()["desktop"], host).limit_bytes == 16 << 30
+
+
+def test_a_prompt_has_distinct_tokens_of_the_vocabulary() -> None:
+    tokens = prompt_ids(1000, 50_304)
+    assert len(set(tokens)) == 1000
+    assert all(0 <= token < 50_304 for token in tokens)
+    assert tokens == prompt_ids(1000, 50_304)
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [({"vendor": "arm", "architecture": "", "description": "Mali"}, "arm Mali"), ({}, "unnamed")],
+)
+def test_the_name_of_an_adapter(info: dict[str, str], name: str) -> None:
+    assert adapter_name(Adapter.model_construct(info=info)) == name
