@@ -26,6 +26,21 @@ Seconds = Annotated[float, Field(ge=0)]
 Bytes = Annotated[int, Field(ge=0)]
 
 
+def _whole_characters(value: JsonValue) -> JsonValue:
+    """The value without halves of characters: JavaScript has them, files and terminals do not."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case list():
+            return [_whole_characters(item) for item in value]
+        case dict():
+            return {str(_whole_characters(k)): _whole_characters(v) for k, v in value.items()}
+    return value
+
+
+PageText = Annotated[str, AfterValidator(_whole_characters)]
+
+
 class Part(BaseModel):
     """Base of every part of a record: immutable, and unknown keys are errors."""
 
@@ -78,18 +93,6 @@ class Kind(StrEnum):
     UNSUPPORTED = "unsupported"
     V8_OOM = "v8-oom"
     VALIDATION = "validation"
-
-
-def _whole_characters(value: JsonValue) -> JsonValue:
-    """The value without halves of characters: JavaScript has them, files and terminals do not."""
-    match value:
-        case str():
-            return value.encode(errors="replace").decode()
-        case list():
-            return [_whole_characters(item) for item in value]
-        case dict():
-            return {str(_whole_characters(k)): _whole_characters(v) for k, v in value.items()}
-    return value
 
 
 class Evidence(Part):
@@ -157,7 +160,7 @@ class Spread(Part):
 class Phase(Part):
     """One phase of a load: when it ended, how long it took, and the CPU time it used."""
 
-    name: str
+    name: PageText
     wall_seconds: Seconds
     cpu_seconds: float | None = None
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from results.record import Evidence, Kind, Measurement, MemoryUse, Record, Source, Spread
+from results.record import Evidence, Kind, Measurement, MemoryUse, Phase, Record, Source, Spread
 from tests.results.records import RECORDS, record
 
 
@@ -56,6 +56,7 @@ def test_half_a_character_of_a_page_is_replaced_where_it_arrives() -> None:
     item = Evidence(at_seconds=0, source=Source.PAGE, kind=Kind.PHASE, detail=detail)
     assert item.detail == {"message": "a?b", "more": [{"?": "??"}, 1]}
     assert Evidence.model_validate_json(item.model_dump_json()) == item
+    assert Phase(name="\ud800", wall_seconds=1).name == "?"
 
 
 def test_evidence_reads_as_a_line() -> None:
