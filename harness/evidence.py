@@ -109,25 +109,32 @@ class Timeline:
 
 
 # What Chromium writes to stderr when it dies of memory, and when its GPU process goes away.
-# V8: src/api/api.cc (V8::FatalProcessOutOfMemory); allocator: base/process/memory.cc
-# (TerminateBecauseOutOfMemory); GPU: content/browser/gpu/gpu_process_host.cc.
+# V8: third_party/blink/renderer/bindings/core/v8/v8_oom.cc, and V8's own words where no embedder
+# has others (src/api/api.cc, V8::FatalProcessOutOfMemory); allocator: base/process/memory.cc
+# (OnNoMemoryInternal); Blink's heap: "Oilpan"; GPU: content/browser/gpu/gpu_process_host.cc.
+# Each is matched at the start of its message, since the browser also logs text of the page
+# (the label of a GPU buffer, a console message), which may say anything.
+# A large allocation that Chromium refuses to make ends in a trap without any line.
+_LOG: Final = r"^(?:\[[^\]]*\] ?)?"
 _STDERR: Final = (
     (
+        re.compile(_LOG + r"V8 (?:javascript|process) OOM \((?P<reason>.*)\)"),
+        Kind.V8_OOM,
+    ),
+    (
         re.compile(
-            r"V8 javascript OOM \((?P<reason>[^)]*)\)|V8 process OOM \((?P<process>[^)]*)\)"
+            r"^(?:FATAL ERROR: |# Fatal )"
+            r"(?P<reason>.*JavaScript heap out of memory|(?:JavaScript|process) out of memory.*)",
+            re.IGNORECASE,
         ),
         Kind.V8_OOM,
     ),
     (
-        re.compile(r"FATAL ERROR: (?P<reason>.*JavaScript heap out of memory)"),
-        Kind.V8_OOM,
-    ),
-    (
-        re.compile(r"(?P<reason>Out of memory\. size=\d+|partition_alloc.*[Oo]ut of memory.*)"),
+        re.compile(_LOG + r"(?P<reason>(?:Oilpan: )?Out of memory\b.*)"),
         Kind.OUT_OF_MEMORY_LINE,
     ),
     (
-        re.compile(r"GPU process exited unexpectedly: exit_code=(?P<exit_code>-?\d+)"),
+        re.compile(_LOG + r"GPU process exited unexpectedly: exit_code=(?P<exit_code>-?\d{1,9})"),
         Kind.GPU_PROCESS_GONE,
     ),
 )
@@ -138,9 +145,8 @@ def read_stderr_line(line: str) -> tuple[Kind, dict[str, JsonValue]] | None:
     for pattern, kind in _STDERR:
         if found := pattern.search(line):
             detail: dict[str, JsonValue] = {
-                name: int(value) if name == "exit_code" else value
+                name: int(value) if name == "exit_code" else value[:400]
                 for name, value in found.groupdict().items()
-                if value is not None
             }
             return kind, {**detail, "line": line.strip()[:400]}
     return None

@@ -6,6 +6,7 @@ ends it (a death, an error, silence) ends the wait here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from harness.evidence import Timeline
 
 START_SECONDS: Final = 30.0
+# The trial page cuts its texts to this; a page may be broken.
+TEXT_CHARACTERS: Final = 4000
 # A kill for memory that hit a process the load does not need may pass; this long it may be silent.
 AFTER_KILL_SECONDS: Final = 2.0
 # A process may be missed before the counter that explains it is read. A renderer that ended long
@@ -76,20 +79,26 @@ class Follower:
         self._phase_began: tuple[float, float | None] | None = None
 
     def on_event(self, event: PageEvent) -> None:
-        """Take one event; unknown types and malformed events are evidence of a broken page."""
+        """Take one event; unknown types and malformed events are evidence of a broken page.
+
+        Never raises, whatever the page sends.
+        """
         self._timeline.touch()
-        handler = getattr(self, f"_on_{str(event.get('type', '')).replace('-', '_')}", None)
         try:
+            name = str(event["type"])
+            handler = getattr(self, f"_on_{name.replace('-', '_')}", None)
             if handler is None:
-                raise ValueError(f"unknown event {event.get('type')!r}")
+                raise ValueError(f"unknown event {name!r}")
             handler(event)
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             self._timeline.add(
-                Source.HARNESS, Kind.LAB_ERROR, message=f"malformed page event: {error}"
+                Source.HARNESS,
+                Kind.LAB_ERROR,
+                message=f"malformed page event: {type(error).__name__}: {_text(error)}",
             )
 
     def _on_phase(self, event: PageEvent) -> None:
-        name, at_ms = str(event["name"]), float(event["at_ms"])
+        name, at_ms = _text(event["name"]), _number(event["at_ms"])
         self._close_phase(at_ms)
         self.phase = name
         self._phase_began = (at_ms, self._cpu_seconds())
@@ -112,20 +121,23 @@ class Follower:
         self._phase_began = None
 
     def _on_progress(self, event: PageEvent) -> None:
-        done, total = int(event["done"]), int(event["total"])
+        done, total = int(_number(event["done"])), int(_number(event["total"]))
         self.log.bytes_loaded = done
         self._progress(f"{self.phase}: {done >> 20} of {total >> 20} MiB")
 
     def _on_token(self, event: PageEvent) -> None:
-        self.log.tokens.append(int(event["id"]))
-        self.log.token_ms.append(float(event["ms"]))
+        # Both are read before either is kept. An id of -1 is a token without a finite logit.
+        token, ms = int(event["id"]), _number(event["ms"])
+        self.log.tokens.append(token)
+        self.log.token_ms.append(ms)
         self._progress(f"token {len(self.log.tokens)}")
 
     def _on_done(self, event: PageEvent) -> None:
-        self._close_phase(float(event["at_ms"]))
-        self._timeline.add(
-            Source.PAGE, Kind.DONE, tokens=int(event["tokens"]), finite=bool(event["finite"])
-        )
+        tokens, finite = int(event["tokens"]), bool(event["finite"])
+        if tokens != len(self.log.tokens):
+            raise ValueError(f"done with {tokens} tokens, but {len(self.log.tokens)} came")
+        self._close_phase(_number(event["at_ms"]))
+        self._timeline.add(Source.PAGE, Kind.DONE, tokens=tokens, finite=finite)
 
     def _on_disposed(self, event: PageEvent) -> None:
         pass
@@ -134,24 +146,43 @@ class Follower:
         self._timeline.add(
             Source.PAGE,
             Kind.ENGINE_ERROR,
-            name=str(event["name"]),
-            message=str(event["message"]),
-            stack=str(event.get("stack", "")),
+            name=_text(event["name"]),
+            message=_text(event["message"]),
+            stack=_text(event.get("stack", "")),
         )
 
     def _on_unsupported(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.UNSUPPORTED, reason=str(event["reason"]))
+        self._timeline.add(Source.PAGE, Kind.UNSUPPORTED, reason=_text(event["reason"]))
 
     def _on_device_lost(self, event: PageEvent) -> None:
         self._timeline.add(
             Source.PAGE,
             Kind.DEVICE_LOST,
-            reason=str(event["reason"]),
-            message=str(event["message"]),
+            reason=_text(event["reason"]),
+            message=_text(event["message"]),
         )
 
     def _on_validation(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.VALIDATION, message=str(event["message"]))
+        self._timeline.add(Source.PAGE, Kind.VALIDATION, message=_text(event["message"]))
+
+
+def _text(value: object) -> str:
+    """What the page calls a text, at most `TEXT_CHARACTERS` of it."""
+    return str(value)[:TEXT_CHARACTERS]
+
+
+def _number(value: object) -> float:
+    """What the page calls a time or a size.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative or not finite.
+    """
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r} is no time or size")
+    return value
 
 
 async def full_load(
@@ -180,22 +211,34 @@ async def full_load(
         if timeline.ending is None:
             timeline.add(Source.HARNESS, Kind.LAB_ERROR, message=str(error))
     await session.settle()
-    if tab is not None:
+    # Without its renderer or browser a page cannot be drawn, and asking may take seconds to fail.
+    if tab is not None and not _page_is_gone(timeline):
         await tab.screenshot(screenshot)
     return follower.log
+
+
+def _page_is_gone(timeline: Timeline) -> bool:
+    gone = timeline.first(Kind.RENDERER_GONE, Kind.BROWSER_GONE)
+    return gone is not None or _killed_for_memory(timeline)
+
+
+def _killed_for_memory(timeline: Timeline) -> bool:
+    """Whether the kernel killed for memory, and a process that the page needs ended with it."""
+    killed = timeline.first(Kind.OOM_KILL)
+    return killed is not None and any(
+        item.kind is Kind.PROCESS_EXIT
+        and item.text("process") in {"renderer", "browser"}
+        and item.at_seconds >= killed.at_seconds - BEFORE_KILL_SECONDS
+        for item in timeline.items
+    )
 
 
 async def _until_ended(timeline: Timeline, follower: Follower, deadlines: Deadlines) -> None:
     """Wait for the ending; silence beyond the deadline of the current phase is one."""
     while timeline.ending is None:
-        killed = timeline.first(Kind.OOM_KILL)
-        if killed and any(
-            item.kind is Kind.PROCESS_EXIT
-            and item.text("process") in {"renderer", "browser"}
-            and item.at_seconds >= killed.at_seconds - BEFORE_KILL_SECONDS
-            for item in timeline.items
-        ):
+        if _killed_for_memory(timeline):
             return  # the kernel's word is enough; the driver's report would come up to 1 s later
+        killed = timeline.first(Kind.OOM_KILL) is not None
         limit = AFTER_KILL_SECONDS if killed else deadlines.of(follower.phase)
         if not await timeline.changed(within=limit):
             timeline.add(

@@ -18,6 +18,8 @@ SIGKILL = 9
 SIGSEGV = 11
 SIGBUS = 7
 
+_PROCESSES = {"browser": "the browser", "gpu": "the GPU process", "renderer": "the renderer"}
+
 # Page errors that mean "no memory", by engine and browser. The page itself survives them.
 _OUT_OF_MEMORY = re.compile(
     r"std::bad_alloc"
@@ -81,18 +83,32 @@ class Case:
     @property
     def victim(self) -> str:
         """Which process died, in words."""
-        exits = [i.text("process") for i in self.items if i.kind is Kind.PROCESS_EXIT]
         if self.has(Kind.RENDERER_GONE):
-            return "the renderer"
-        if self.has(Kind.DEVICE_LOST) or "gpu" in exits:
-            return "the GPU process"
-        return "the browser" if self.has(Kind.BROWSER_GONE) else "a browser process"
+            return _PROCESSES["renderer"]
+        if self.has(Kind.BROWSER_GONE):
+            return _PROCESSES["browser"]
+        if self.has(Kind.DEVICE_LOST):
+            return _PROCESSES["gpu"]
+        # Nothing but the watch saw it: then it is what ended last. A renderer that ended at the
+        # start is another one, which the navigation to the trial page replaced.
+        exits = [i.text("process") for i in self.items if i.kind is Kind.PROCESS_EXIT]
+        return _PROCESSES.get(exits[-1], "a browser process") if exits else "a browser process"
+
+    def renderer(self, key: str) -> str:
+        """A detail of the renderer's end, from the first report that has it, else "".
+
+        The driver reports a crash without any detail, and mostly before CDP reports its status.
+        """
+        ends = (item.text(key) for item in self.items if item.kind is Kind.RENDERER_GONE)
+        return next((text for text in ends if text), "")
 
     @property
     def signal(self) -> int | None:
         """The signal or exit code that CDP gave for the renderer."""
-        code = self.value(Kind.RENDERER_GONE, "code")
-        return int(code) if code.lstrip("-").isdigit() else None
+        try:
+            return int(self.renderer("code"))
+        except ValueError:
+            return None
 
     @property
     def error(self) -> str:
@@ -118,8 +134,10 @@ class Rule:
 
 
 def _tokens(case: Case) -> int:
-    text = case.value(Kind.DONE, "tokens")
-    return int(text) if text.isdigit() else 0
+    try:
+        return int(case.value(Kind.DONE, "tokens"))
+    except ValueError:
+        return 0
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -153,7 +171,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "browser-oom", Verdict.OOM,
-        lambda c: c.value(Kind.RENDERER_GONE, "status") == "oom",
+        lambda c: c.renderer("status") == "oom",
         lambda c: f"the browser reported that the renderer ran out of memory during {c.phase}",
     ),
     Rule(
@@ -169,7 +187,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "killed", Verdict.CRASH,
-        lambda c: c.value(Kind.RENDERER_GONE, "status") == "killed",
+        lambda c: c.renderer("status") == "killed",
         lambda c: (
             f"something other than the kernel's memory killer ended the renderer during {c.phase}"
             f" (signal {c.signal}, and the kernel counted no memory kill)"
@@ -180,7 +198,7 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda c: c.has(Kind.RENDERER_GONE),
         lambda c: (
             f"the renderer ended itself during {c.phase}"
-            f" ({c.value(Kind.RENDERER_GONE, 'status') or 'no status'}, code {c.signal}):"
+            f" ({c.renderer('status') or 'no status'}, code {c.signal}):"
             " a failed CHECK, or memory refused without a message"
         ),
     ),

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil
-from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, async_playwright
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Frame,
+    Page,
+    Playwright,
+    async_playwright,
+)
 from playwright.async_api import Error as PlaywrightError
 
 from harness.devices.base import Gate, HostFacts, TabLostError
@@ -42,9 +49,8 @@ if TYPE_CHECKING:
 
 LAUNCH_SECONDS: Final = 60
 CLOSE_SECONDS: Final = 10
-# How long the other sources of a death are waited for; the longest seen was 0.97 s after the kill,
-# and most of that passes before the first source speaks.
-SETTLE_SECONDS: Final = 0.3
+# How long the other sources of a death are waited for, at most; see `DesktopSession.settle`.
+SETTLE_SECONDS: Final = 0.5
 # Below this a browser, a driver and the harness itself have no room beside the model.
 FREE_MEMORY_GATE: Final = 1 << 30
 
@@ -99,23 +105,32 @@ class DesktopSession:
         self._watch = watch
         self._console = console
         self._closing = False
+        # Chromium opens targets of its own beside the page, each with a renderer of its own.
+        self._target: str | None = None
 
     async def listen(self) -> None:
         """Subscribe to everything the driver can tell of a death."""
         self._browser.on("disconnected", self._on_disconnected)
-        if self._browser.browser_type.name != "chromium":
+        if not self._chromium:
             return
         # Playwright's own crash event carries no status; the browser-level CDP session does.
-        cdp = await self._browser.new_browser_cdp_session()
-        cdp.on("Target.targetCrashed", self._on_target_crashed)
-        cdp.on("Target.detachedFromTarget", self._on_detached)
-        await cdp.send("Target.setDiscoverTargets", {"discover": True})
+        with contextlib.suppress(PlaywrightError):  # it died already: no tab can be opened
+            cdp = await self._browser.new_browser_cdp_session()
+            cdp.on("Target.targetCrashed", self._on_target_crashed)
+            cdp.on("Target.detachedFromTarget", self._on_detached)
+            await cdp.send("Target.setDiscoverTargets", {"discover": True})
+
+    @property
+    def _chromium(self) -> bool:
+        return self._browser.browser_type.name == "chromium"
 
     def _on_disconnected(self, _: object) -> None:
         if not self._closing:
             self._timeline.add(Source.DRIVER, Kind.BROWSER_GONE, message="the browser disconnected")
 
     def _on_target_crashed(self, event: dict[str, Any]) -> None:
+        if event.get("targetId") != self._target:
+            return
         self._timeline.add(
             Source.CDP,
             Kind.RENDERER_GONE,
@@ -125,8 +140,24 @@ class DesktopSession:
 
     def _on_detached(self, event: dict[str, Any]) -> None:
         # Chromium reports its own out-of-memory termination as a detach.
-        if event.get("reason") == "Render process gone.":
+        if event.get("reason") == "Render process gone." and event.get("targetId") == self._target:
             self._timeline.add(Source.CDP, Kind.RENDERER_GONE, status="oom", code=0)
+
+    def _on_page_closed(self, _: object) -> None:
+        # A browser that goes away closes its pages as well, and says so next.
+        if not self._closing and self._browser.is_connected():
+            self._timeline.add(Source.DRIVER, Kind.LAB_ERROR, message="the trial page was closed")
+
+    def _on_navigated(self, frame: Frame) -> None:
+        if frame.parent_frame is None:
+            message = f"the trial page went to {frame.url[:400]}"
+            self._timeline.add(Source.DRIVER, Kind.LAB_ERROR, message=message)
+
+    async def _target_of(self, page: Page) -> str:
+        cdp = await page.context.new_cdp_session(page)
+        answer = await cdp.send("Target.getTargetInfo")
+        await cdp.detach()
+        return str(answer["targetInfo"]["targetId"])
 
     def _on_console(self, message: ConsoleMessage) -> None:
         with self._console.open("a", encoding="utf-8") as file:
@@ -141,6 +172,9 @@ class DesktopSession:
         try:
             context = await self._browser.new_context()
             page = await context.new_page()
+            if self._chromium:
+                self._target = await self._target_of(page)
+            page.on("close", self._on_page_closed)
             page.on("crash", lambda _: self._timeline.add(Source.DRIVER, Kind.RENDERER_GONE))
             page.on("console", self._on_console)
             page.on(
@@ -151,6 +185,7 @@ class DesktopSession:
             )
             await page.expose_binding("tierlabEmit", deliver)
             await page.goto(url, timeout=LAUNCH_SECONDS * 1000)
+            page.on("framenavigated", self._on_navigated)
         except PlaywrightError as error:
             raise TabLostError(f"{url} could not be opened: {error.message}") from error
         return DesktopTab(page)
@@ -173,12 +208,33 @@ class DesktopSession:
         return self._watch.throttled_seconds()
 
     async def settle(self) -> None:
-        """See `Session.settle`."""
-        if self._timeline.first(*DEATHS, Kind.OOM_KILL):
-            await asyncio.sleep(SETTLE_SECONDS)
-        self._watch.look_for_kills()
-        self._watch.read_stderr()
-        self._watch.look_at_processes()
+        """See `Session.settle`.
+
+        The kernel counts a memory kill before it sends the signal, and V8 writes its line before it
+        traps, so one look finds both. Only what is said after a death is waited for: its status by
+        CDP, and the end of the GPU process.
+        """
+        end = self._timeline.now() + SETTLE_SECONDS
+        while True:
+            self._watch.look_for_kills()
+            self._watch.read_stderr()
+            self._watch.look_at_processes()
+            left = end - self._timeline.now()
+            if self._explained() or left <= 0:
+                return
+            await self._timeline.changed(within=left)
+
+    def _explained(self) -> bool:
+        """Whether no source is left that could say more of a death."""
+        gone = [item.kind for item in self._timeline.items if item.kind in DEATHS]
+        if not gone or self._timeline.first(Kind.OOM_KILL, Kind.BROWSER_GONE):
+            return True
+        if Kind.RENDERER_GONE in gone:
+            return not self._chromium or any(
+                item.source is Source.CDP and item.kind is Kind.RENDERER_GONE
+                for item in self._timeline.items
+            )
+        return self._timeline.first(Kind.GPU_PROCESS_GONE) is not None
 
     async def close(self) -> None:
         """End the browser; bounded, because it may be dead or stuck."""

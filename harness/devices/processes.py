@@ -71,7 +71,10 @@ def sample(pids: Iterable[int]) -> list[ProcessSample]:
                     continue
                 resident = process.memory_info().rss
                 times = process.cpu_times()
-                kind = process_kind(process.cmdline())
+                command = process.cmdline()
+                if not command:  # it has given back its memory, and is about to be a zombie
+                    continue
+                kind = process_kind(command)
         except psutil.Error:
             continue
         samples.append(

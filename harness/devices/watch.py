@@ -8,6 +8,7 @@ before the driver reports the death), the browser's stderr (every 50 ms) and the
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import re
 from pathlib import Path
@@ -28,6 +29,8 @@ OOM_POLL_SECONDS: Final = 0.02
 STDERR_POLL_SECONDS: Final = 0.05
 PROCESS_POLL_SECONDS: Final = 0.2
 CURVE_SAMPLES: Final = 20_000
+# A line longer than this says nothing about a death: what is over is dropped.
+LINE_CHARACTERS: Final = 1 << 16
 
 
 def machine_oom_kills() -> int | None:
@@ -70,6 +73,8 @@ class StderrReader:
         self._path = path
         self._offset = 0
         self._rest = ""
+        # A look may end in the middle of a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def new_lines(self) -> list[str]:
         """Complete lines that were not seen before."""
@@ -80,7 +85,8 @@ class StderrReader:
         except FileNotFoundError:
             return []
         self._offset += len(data)
-        *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
+        *lines, rest = (self._rest + self._decoder.decode(data)).split("\n")
+        self._rest = rest[:LINE_CHARACTERS]
         return lines
 
 

@@ -1,1 +1,0 @@
-"""The suites find their helpers, such as `oversized`, wherever pytest is started."""
