@@ -25,9 +25,6 @@ START_SECONDS: Final = 30.0
 TEXT_CHARACTERS: Final = 4000
 # A kill for memory that hit a process the load does not need may pass; this long it may be silent.
 AFTER_KILL_SECONDS: Final = 2.0
-# A process may be missed before the counter that explains it is read. A renderer that ended long
-# before is another one: a navigation may change processes.
-BEFORE_KILL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +82,20 @@ class Follower:
         """
         self._timeline.touch()
         try:
-            name = str(event["type"])
-            handler = getattr(self, f"_on_{name.replace('-', '_')}", None)
-            if handler is None:
-                raise ValueError(f"unknown event {name!r}")
-            handler(event)
+            self._handler(str(event["type"]))(event)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             self._timeline.add(
                 Source.HARNESS,
                 Kind.LAB_ERROR,
                 message=f"malformed page event: {type(error).__name__}: {_text(error)}",
             )
+
+    def _handler(self, name: str) -> Callable[[PageEvent], None]:
+        handler: Callable[[PageEvent], None] | None
+        handler = getattr(self, f"_on_{name.replace('-', '_')}", None)
+        if handler is None:
+            raise ValueError(f"unknown event {name!r}")
+        return handler
 
     def _on_phase(self, event: PageEvent) -> None:
         name, at_ms = _text(event["name"]), _number(event["at_ms"])
@@ -223,12 +223,15 @@ def _page_is_gone(timeline: Timeline) -> bool:
 
 
 def _killed_for_memory(timeline: Timeline) -> bool:
-    """Whether the kernel killed for memory, and a process that the page needs ended with it."""
+    """Whether the kernel killed for memory, and a process that the page needs ended with it.
+
+    A renderer that ended before the kill is another one: the navigation to the page replaced it.
+    """
     killed = timeline.first(Kind.OOM_KILL)
     return killed is not None and any(
         item.kind is Kind.PROCESS_EXIT
         and item.text("process") in {"renderer", "browser"}
-        and item.at_seconds >= killed.at_seconds - BEFORE_KILL_SECONDS
+        and item.at_seconds >= killed.at_seconds
         for item in timeline.items
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -148,7 +148,7 @@ async def run_trial(
         run_id=settings.run_id,
         started_at=started_at,
         device=_device_record(device, host),
-        workload=_workload_record(workload),
+        workload=WorkloadRecord(**asdict(workload)),
         artifact=_artifact_record(foreseen.artifact),
         conditions=_conditions(host, workload, foreseen.report),
         probe=foreseen.report.model_dump(mode="json") if foreseen.report else None,
@@ -341,16 +341,6 @@ def _device_record(device: Device, host: HostFacts) -> DeviceRecord:
         memory_limit_bytes=profile.limits.memory,
         cpu_limit=profile.limits.cpus,
         limiter=host.limiter,
-    )
-
-
-def _workload_record(workload: Workload) -> WorkloadRecord:
-    return WorkloadRecord(
-        model=workload.model,
-        quantisation=workload.quantisation,
-        runtime=workload.runtime,
-        prompt_tokens=workload.prompt_tokens,
-        output_tokens=workload.output_tokens,
     )
 
 

@@ -51,6 +51,8 @@ LAUNCH_SECONDS: Final = 60
 CLOSE_SECONDS: Final = 10
 # How long the other sources of a death are waited for, at most; see `DesktopSession.settle`.
 SETTLE_SECONDS: Final = 0.5
+# Between the driver's word that a page is closed and its word that the browser is gone.
+DISCONNECT_SECONDS: Final = 0.2
 # Below this a browser, a driver and the harness itself have no room beside the model.
 FREE_MEMORY_GATE: Final = 1 << 30
 
@@ -144,8 +146,11 @@ class DesktopSession:
             self._timeline.add(Source.CDP, Kind.RENDERER_GONE, status="oom", code=0)
 
     def _on_page_closed(self, _: object) -> None:
-        # A browser that goes away closes its pages as well, and says so next.
-        if not self._closing and self._browser.is_connected():
+        # A browser that goes away closes its pages first, and says so a moment later.
+        asyncio.get_running_loop().call_later(DISCONNECT_SECONDS, self._page_closed)
+
+    def _page_closed(self) -> None:
+        if not self._closing and self._timeline.ending is None:
             self._timeline.add(Source.DRIVER, Kind.LAB_ERROR, message="the trial page was closed")
 
     def _on_navigated(self, frame: Frame) -> None:
@@ -323,7 +328,10 @@ class DesktopDevice:
         scope = self._scope()
         try:
             script = _launch_script(folder, self._installed.path, scope, stderr, pid_file)
-            browser = await self._launch(script, stderr)
+            try:
+                browser = await self._launch(script, stderr)
+            finally:
+                script.unlink()  # the shell holds it open for as long as it needs it
             watch = Watch(timeline, lambda: _read_pid(pid_file), scope, stderr)
             session = DesktopSession(browser, timeline, watch, folder / "console.log")
             polls = asyncio.create_task(watch.run())
@@ -336,7 +344,6 @@ class DesktopDevice:
                 with contextlib.suppress(asyncio.CancelledError):
                     await polls
                 await session.close()
-                script.unlink(missing_ok=True)
                 pid_file.unlink(missing_ok=True)
         finally:
             if scope:

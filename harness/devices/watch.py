@@ -121,9 +121,13 @@ class Watch:
 
     def look_for_kills(self) -> None:
         """Read the kernel's counter; a rise is evidence at once."""
+        if self._read_kills():
+            self.look_at_processes()
+
+    def _read_kills(self) -> int:
         if kills := self._oom.new_kills():
             self._timeline.add(self._oom.source, Kind.OOM_KILL, kills=kills, counter=self._oom.name)
-            self.look_at_processes()
+        return kills
 
     def read_stderr(self) -> None:
         """Read what the browser said of its own death."""
@@ -143,7 +147,12 @@ class Watch:
         """Sample memory and CPU time, and notice processes that are gone."""
         samples = sample(self.pids())
         living = {item.pid: item for item in samples}
-        for pid in self._living.keys() - living.keys():
+        ended = self._living.keys() - living.keys()
+        if ended:
+            # The kernel counts a kill before it sends the signal: read now, the counter comes
+            # before every process exit that it explains.
+            self._read_kills()
+        for pid in sorted(ended):
             gone = self._living[pid]
             if gone.kind in {"renderer", "gpu", "browser"}:
                 self._timeline.add(
