@@ -70,12 +70,10 @@ class Timeline:
         """Call `listener` with every further piece of evidence."""
         self._listeners.append(listener)
 
-    def add(
-        self, source: Source, kind: Kind, /, *, at: float | None = None, **detail: JsonValue
-    ) -> Evidence:
-        """Record an observation. `at` is in seconds since the start; without it, now."""
+    def add(self, source: Source, kind: Kind, /, **detail: JsonValue) -> Evidence:
+        """Record an observation made now."""
         item = Evidence(
-            at_seconds=round(self.now() if at is None else at, 4),
+            at_seconds=round(self.now(), 4),
             source=source,
             kind=kind,
             detail=detail,

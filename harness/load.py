@@ -91,10 +91,10 @@ class Follower:
             )
 
     def _handler(self, name: str) -> Callable[[PageEvent], None]:
-        handler: Callable[[PageEvent], None] | None
-        handler = getattr(self, f"_on_{name.replace('-', '_')}", None)
-        if handler is None:
+        found = getattr(self, f"_on_{name.replace('-', '_')}", None)
+        if found is None:
             raise ValueError(f"unknown event {name!r}")
+        handler: Callable[[PageEvent], None] = found
         return handler
 
     def _on_phase(self, event: PageEvent) -> None:

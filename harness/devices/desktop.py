@@ -145,6 +145,13 @@ class DesktopSession:
         if event.get("reason") == "Render process gone." and event.get("targetId") == self._target:
             self._timeline.add(Source.CDP, Kind.RENDERER_GONE, status="oom", code=0)
 
+    def _on_crash(self, _: object) -> None:
+        self._timeline.add(Source.DRIVER, Kind.RENDERER_GONE)
+
+    def _on_page_error(self, error: PlaywrightError) -> None:
+        name, message = error.name or "Error", error.message[:4000]
+        self._timeline.add(Source.PAGE, Kind.ENGINE_ERROR, name=name, message=message)
+
     def _on_page_closed(self, _: object) -> None:
         # A browser that goes away closes its pages first, and says so a moment later.
         asyncio.get_running_loop().call_later(DISCONNECT_SECONDS, self._page_closed)
@@ -180,14 +187,9 @@ class DesktopSession:
             if self._chromium:
                 self._target = await self._target_of(page)
             page.on("close", self._on_page_closed)
-            page.on("crash", lambda _: self._timeline.add(Source.DRIVER, Kind.RENDERER_GONE))
+            page.on("crash", self._on_crash)
             page.on("console", self._on_console)
-            page.on(
-                "pageerror",
-                lambda e: self._timeline.add(
-                    Source.PAGE, Kind.ENGINE_ERROR, name=e.name or "Error", message=e.message
-                ),
-            )
+            page.on("pageerror", self._on_page_error)
             await page.expose_binding("tierlabEmit", deliver)
             await page.goto(url, timeout=LAUNCH_SECONDS * 1000)
             page.on("framenavigated", self._on_navigated)
@@ -322,8 +324,7 @@ class DesktopDevice:
         Raises:
             UserError: the browser does not start; the message carries its last words.
         """
-        folder = folder.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _make(folder)
         stderr, pid_file = folder / "browser-stderr.log", folder / "browser.pid"
         scope = self._scope()
         try:
@@ -331,7 +332,7 @@ class DesktopDevice:
             try:
                 browser = await self._launch(script, stderr)
             finally:
-                script.unlink()  # the shell holds it open for as long as it needs it
+                script.unlink()  # it has become the browser
             watch = Watch(timeline, lambda: _read_pid(pid_file), scope, stderr)
             session = DesktopSession(browser, timeline, watch, folder / "console.log")
             polls = asyncio.create_task(watch.run())
@@ -400,6 +401,12 @@ def _launch_script(
     )
     script.chmod(0o700)
     return script
+
+
+def _make(folder: Path) -> Path:
+    """The folder, made when missing, as an absolute path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
 
 
 def _read_pid(path: Path) -> int | None:

@@ -1,21 +1,15 @@
 // An engine that ends as it is told: `config.act` happens when the phase `config.phase` is reached.
-// The other phases do what a good engine does, with three tokens at the end.
+// The other phases do what a good engine does. An act that waits for its end from outside says,
+// by the progress of a download, that it is ready for it.
 
 const MIB = 1024 * 1024;
 
-/** Never answers, and leaves the worker free. */
-const wait = () => new Promise(() => {});
+const forever = () => new Promise(() => {});
 
-/** A WebGPU device that reports its loss. @param {any} events */
+/** A WebGPU device that reports its loss and its errors. @param {any} events */
 async function openDevice(events) {
-  const adapter = await navigator.gpu?.requestAdapter();
-  if (!adapter) {
-    events.onUnsupported(navigator.gpu ? "no WebGPU adapter" : "the browser has no WebGPU");
-    return null;
-  }
-  const device = await adapter.requestDevice({
-    requiredLimits: { maxBufferSize: adapter.limits.maxBufferSize },
-  });
+  const adapter = await navigator.gpu.requestAdapter();
+  const device = await adapter.requestDevice();
   device.lost.then((/** @type {any} */ info) => events.onDeviceLost(info));
   device.addEventListener("uncapturederror", (/** @type {any} */ event) =>
     events.onValidation(event.error.message),
@@ -23,16 +17,33 @@ async function openDevice(events) {
   return device;
 }
 
-/** @type {Record<string, (events: any, config: any) => unknown>} */
+/** @type {Record<string, (ready: () => void, events: any, config: any) => unknown>} */
 const acts = {
-  wait,
+  /** Never answers, and leaves the worker free. */
+  wait(ready) {
+    ready();
+    return forever();
+  },
 
   /** Never answers, and keeps the worker busy. */
   spin() {
     for (;;);
   },
 
-  /** Uses memory of the renderer outside of V8's heap, 16 MiB at a time. */
+  /** Holds a WebGPU device and waits for its end. */
+  async hold(ready, events) {
+    await openDevice(events);
+    ready();
+    await forever();
+  },
+
+  /** Waits until it may go on: `config.gate` is an address that then is found. */
+  async gate(ready, _, config) {
+    ready();
+    while (!(await fetch(config.gate)).ok) await new Promise((done) => setTimeout(done, 20));
+  },
+
+  /** Uses memory of the renderer outside of V8's heap. */
   async touch() {
     const kept = [];
     for (;;) {
@@ -47,53 +58,50 @@ const acts = {
     for (;;) kept.push(new Array(100_000).fill(kept.length + 0.5));
   },
 
-  /** Asks for more memory than an array can have. */
+  /** Asks for more memory than there can be. */
   refused() {
-    return new Uint8Array(new ArrayBuffer(2 ** 34));
+    return new ArrayBuffer(2 ** 53 - 1);
   },
 
-  /** A real engine on a graph whose one tensor is larger than a 32-bit memory. */
-  async engine(_, config) {
+  /** A real engine, on a graph whose one tensor does not fit into a 32-bit memory. */
+  async engine(_, __, config) {
     const ort = await import(config.bundle);
     ort.env.wasm.wasmPaths = config.wasmPaths;
     ort.env.wasm.numThreads = 1;
     const session = await ort.InferenceSession.create(config.graph, {
       executionProviders: ["wasm"],
     });
-    const elements = new ort.Tensor("int64", BigInt64Array.from([BigInt(config.elements)]), [1]);
-    await session.run({ shape: elements });
+    const shape = BigInt64Array.from([BigInt(config.elements)]);
+    await session.run({ shape: new ort.Tensor("int64", shape, [1]) });
   },
 
-  /** Holds a device and waits for its end. */
-  async hold(events) {
-    await openDevice(events);
-    await wait();
-  },
-
-  /** Uses memory of the GPU process. */
-  async buffers(events) {
+  /** Uses memory of the GPU process, and none of the renderer: the GPU fills the buffers. */
+  async buffers(_, events) {
     const device = await openDevice(events);
-    const size = 64 * MIB;
-    const ones = new Uint8Array(size).fill(1);
     const kept = [];
     for (;;) {
-      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-      const buffer = device.createBuffer({ size, usage });
-      device.queue.writeBuffer(buffer, 0, ones);
+      const buffer = device.createBuffer({ size: 32 * MIB, usage: GPUBufferUsage.COPY_DST });
+      const encoder = device.createCommandEncoder();
+      encoder.clearBuffer(buffer);
+      device.queue.submit([encoder.finish()]);
       await device.queue.onSubmittedWorkDone();
       kept.push(buffer);
     }
   },
 
   /** A command that the GPU rejects; the engine goes on. */
-  async invalid(events) {
+  async invalid(_, events) {
     const device = await openDevice(events);
     device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
     await device.queue.onSubmittedWorkDone();
   },
 
-  async noAdapter(events) {
-    return (await openDevice(events)) === null;
+  /** An end that nobody handles, outside of the engine's calls. */
+  stray() {
+    setTimeout(() => {
+      throw new TypeError("stray");
+    });
+    return forever();
   },
 };
 
@@ -102,13 +110,14 @@ const acts = {
  * @param {any} events
  */
 export async function createEngine(config, events) {
-  const reach = (/** @type {string} */ phase) =>
-    config.act && config.phase === phase ? acts[config.act](events, config) : undefined;
+  const reach = (/** @type {string} */ phase, ready = () => {}) =>
+    config.act && config.phase === phase ? acts[config.act](ready, events, config) : undefined;
 
-  if ((await reach("start")) === true) return null; // the act said why
+  await reach("start");
   return {
-    async download() {
-      await reach("download");
+    /** @param {(done: number, total: number) => void} onProgress */
+    async download(onProgress) {
+      await reach("download", () => onProgress(MIB, MIB));
     },
     async create() {
       await reach("create");

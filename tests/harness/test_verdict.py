@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.verdict import RULES, judge
+from results.record import Evidence, Kind, Source, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Story = tuple[tuple[Kind, dict[str, Any]], ...]
+
+
+def told(*story: tuple[Kind, dict[str, Any]]) -> list[Evidence]:
+    """Evidence in that order, a tenth of a second apart."""
+    return [
+        Evidence(at_seconds=n / 10, source=Source.HARNESS, kind=kind, detail=detail)
+        for n, (kind, detail) in enumerate(story)
+    ]
+
+
+DONE = (Kind.DONE, {"tokens": 3, "finite": True})
+CREATE = (Kind.PHASE, {"name": "create"})
+# As it arrives: the driver's report without a status, then that of CDP.
+CRASH = (Kind.RENDERER_GONE, {})
+KILLED = (CRASH, (Kind.RENDERER_GONE, {"status": "killed", "code": 9}))
+OOM_KILL = (Kind.OOM_KILL, {"kills": 1, "counter": "cgroup-v1 oom_kill"})
+REFUSED = (Kind.ENGINE_ERROR, {"name": "RangeError", "message": "Array buffer allocation failed"})
+
+# A timeline for each rule, by the rule's cause.
+STORIES: dict[str, Story] = {
+    "earlier-failure": ((Kind.EARLIER_FAILURE, {"of": "the browser"}), *KILLED, OOM_KILL),
+    "kernel-oom": (CREATE, OOM_KILL, *KILLED),
+    "v8-heap": (CREATE, (Kind.V8_OOM, {"line": "V8 javascript OOM"}), CRASH),
+    "allocator": (CREATE, (Kind.OUT_OF_MEMORY_LINE, {"line": "Out of memory."}), CRASH),
+    "browser-oom": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "oom", "code": 0})),
+    "allocation-refused": (CREATE, REFUSED),
+    "segfault": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "crashed", "code": 11})),
+    "killed": (CREATE, *KILLED),
+    "trap": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "crashed", "code": 5})),
+    "browser-gone": (CREATE, (Kind.BROWSER_GONE, {})),
+    "gpu-lost": (CREATE, (Kind.GPU_PROCESS_GONE, {"line": "exit_code=9"}), (Kind.DEVICE_LOST, {})),
+    "not-possible": ((Kind.UNSUPPORTED, {"reason": "no WebGPU adapter"}),),
+    "limit": (
+        CREATE,
+        (Kind.ENGINE_ERROR, {"name": "Error", "message": "no available backend found. ERR: x"}),
+    ),
+    "lab": (CREATE, (Kind.LAB_ERROR, {"message": "the trial page was closed"})),
+    "engine-error": (CREATE, (Kind.ENGINE_ERROR, {"name": "TypeError", "message": "x"})),
+    "deadline": (CREATE, (Kind.DEADLINE, {"phase": "create", "seconds": 300.0})),
+    "validation": ((Kind.VALIDATION, {"message": "usage"}), DONE),
+    "not-finite": ((Kind.DONE, {"tokens": 3, "finite": False}),),
+    "tokens": (CREATE, DONE),
+    "no-tokens": ((Kind.DONE, {"tokens": 0, "finite": True}),),
+}
+
+
+def test_every_rule_has_a_story_and_a_name_of_its_own() -> None:
+    causes = [rule.cause for rule in RULES]
+    assert len(set(causes)) == len(causes)
+    assert set(STORIES) == set(causes)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.cause)
+def test_its_story_reaches_the_rule(rule: Any) -> None:
+    judged = judge(told(*STORIES[rule.cause]))
+    assert (judged.cause, judged.verdict) == (rule.cause, rule.verdict)
+    assert len(judged.explanation) > 5
+
+
+def test_nothing_at_all_is_the_labs_fault() -> None:
+    assert judge([]).verdict is Verdict.INFRA
+    judged = judge(told(CREATE))
+    assert (judged.verdict, judged.cause) == (Verdict.INFRA, "no-evidence")
+    assert "create" in judged.explanation
+
+
+@pytest.mark.parametrize(
+    "symptom",
+    [
+        KILLED,
+        ((Kind.DEVICE_LOST, {"message": "lost"}),),
+        ((Kind.BROWSER_GONE, {}),),
+        ((Kind.DEADLINE, {"phase": "create", "seconds": 2}),),
+        (REFUSED,),
+        ((Kind.LAB_ERROR, {"message": "evaluate: Target crashed"}),),
+        ((Kind.V8_OOM, {"line": "V8 javascript OOM"}), *KILLED),
+    ],
+)
+def test_the_kernels_word_comes_before_every_symptom(symptom: Story) -> None:
+    for story in ((OOM_KILL, *symptom), (*symptom, OOM_KILL)):
+        assert judge(told(*story)).cause == "kernel-oom"
+
+
+@pytest.mark.parametrize(
+    ("story", "victim"),
+    [
+        ((OOM_KILL, *KILLED), "the renderer"),
+        ((OOM_KILL, (Kind.DEVICE_LOST, {})), "the GPU process"),
+        ((OOM_KILL, (Kind.BROWSER_GONE, {})), "the browser"),
+        ((OOM_KILL, (Kind.PROCESS_EXIT, {"process": "renderer"})), "the renderer"),
+        (
+            # A navigation replaced a renderer at the start: it is not the one that was killed.
+            (
+                (Kind.PROCESS_EXIT, {"process": "renderer"}),
+                OOM_KILL,
+                (Kind.PROCESS_EXIT, {"process": "gpu"}),
+            ),
+            "the GPU process",
+        ),
+        ((OOM_KILL,), "a browser process"),
+    ],
+)
+def test_the_explanation_names_the_victim_and_the_phase(story: Story, victim: str) -> None:
+    explanation = judge(told(CREATE, *story)).explanation
+    assert f"killed {victim} for memory during create" in explanation
+
+
+def test_a_status_counts_whenever_it_arrives() -> None:
+    early = judge(told(KILLED[1], CRASH))
+    late = judge(told(CRASH, CRASH, KILLED[1]))
+    assert early.cause == late.cause == "killed"
+    assert "signal 9" in late.explanation
+
+
+def test_a_kill_for_memory_that_the_load_survived_does_not_count() -> None:
+    assert judge(told(OOM_KILL, DONE)).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("late", [*KILLED, OOM_KILL, REFUSED, (Kind.VALIDATION, {"message": "x"})])
+def test_what_happens_after_the_tokens_is_ignored(late: tuple[Kind, dict[str, Any]]) -> None:
+    assert judge(told(DONE, late)).verdict is Verdict.OK
+
+
+def test_the_order_of_arrival_is_by_time_not_by_place() -> None:
+    items = told(DONE, *KILLED)
+    assert judge(items[::-1]).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ("failed to call OrtRun(). ERROR_CODE: 6, ERROR_MESSAGE: std::bad_alloc", Verdict.OOM),
+        ("Invalid array buffer length", Verdict.OOM),
+        ("WebAssembly.Memory(): could not allocate memory", Verdict.OOM),
+        ("WebAssembly.Memory.grow(): Maximum memory size exceeded", Verdict.OOM),
+        ("WebAssembly.Memory(): Property 'initial': value 65537 is above the upper bound 65536",
+         Verdict.UNSUPPORTED),
+        ("Could not find an implementation for MatMulNBits(1)", Verdict.UNSUPPORTED),
+        ("no available backend found. ERR: [wasm] out of memory", Verdict.OOM),
+        ("Model loomed large", Verdict.CRASH),
+    ],
+)  # fmt: skip
+def test_errors_of_engines(message: str, verdict: Verdict) -> None:
+    error = (Kind.ENGINE_ERROR, {"name": "Error", "message": message})
+    assert judge(told(CREATE, error)).verdict is verdict
+
+
+DETAILS = st.dictionaries(
+    st.sampled_from(
+        ["status", "code", "tokens", "finite", "message", "name", "line", "process", "reason"]
+    ),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(),
+        st.sampled_from(["oom", "killed", "crashed", "٣", "²", "--9", "std::bad_alloc", "create"]),
+    ),
+)
+EVIDENCE = st.lists(
+    st.builds(
+        Evidence,
+        at_seconds=st.floats(0, 1000),
+        source=st.sampled_from(Source),
+        kind=st.sampled_from(Kind),
+        detail=DETAILS,
+    ),
+    max_size=12,
+)
+
+
+@given(EVIDENCE)
+def test_any_evidence_gets_a_verdict_that_it_supports(evidence: Sequence[Evidence]) -> None:
+    judged = judge(evidence)
+    kinds = {item.kind for item in evidence}
+    assert judged.cause
+    assert isinstance(judged.explanation, str)
+    if judged.verdict is Verdict.OK:
+        done = min((i for i in evidence if i.kind is Kind.DONE), key=lambda i: i.at_seconds)
+        assert int(done.text("tokens")) > 0
+    if Kind.OOM_KILL in kinds and not kinds & {Kind.DONE, Kind.EARLIER_FAILURE}:
+        assert judged.verdict is Verdict.OOM
+    if Kind.EARLIER_FAILURE in kinds and Kind.DONE not in kinds:
+        assert judged.verdict is Verdict.CASCADE
+
+
+@given(EVIDENCE)
+def test_judging_again_gives_the_same(evidence: list[Evidence]) -> None:
+    ordered = sorted(evidence, key=lambda item: item.at_seconds)
+    assert judge(ordered) == judge(evidence)
