@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 30.0
 # The trial page cuts its texts to this; a page may be broken.
 TEXT_CHARACTERS: Final = 4000
-# A kill for memory that hit a process the load does not need may pass; this long it may be silent.
-AFTER_KILL_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +239,7 @@ async def _until_ended(timeline: Timeline, follower: Follower, deadlines: Deadli
     while timeline.ending is None:
         if _killed_for_memory(timeline):
             return  # the kernel's word is enough; the driver's report would come up to 1 s later
-        killed = timeline.first(Kind.OOM_KILL) is not None
-        limit = AFTER_KILL_SECONDS if killed else deadlines.of(follower.phase)
+        limit = deadlines.of(follower.phase)
         if not await timeline.changed(within=limit):
             timeline.add(
                 Source.WATCHDOG, Kind.DEADLINE, phase=follower.phase, seconds=round(limit, 1)

@@ -30,6 +30,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from harness.devices.base import Gate, HostFacts, TabLostError
 from harness.devices.browsers import InstalledBrowser, find_browser
+from harness.devices.processes import handles, kill_all
 from harness.devices.watch import Watch, load_average
 from harness.emulation.limits import find_limiter, observe
 from harness.errors import UserError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 LAUNCH_SECONDS: Final = 60
 CLOSE_SECONDS: Final = 10
+SCREENSHOT_SECONDS: Final = 5
 # How long the other sources of a death are waited for, at most; see `DesktopSession.settle`.
 SETTLE_SECONDS: Final = 0.5
 # Between the driver's word that a page is closed and its word that the browser is gone.
@@ -86,7 +88,7 @@ class DesktopTab:
     async def screenshot(self, path: Path) -> bool:
         """See `Tab.screenshot`."""
         try:
-            await self._page.screenshot(path=path, timeout=5000)
+            await self._page.screenshot(path=path, timeout=SCREENSHOT_SECONDS * 1000)
         except PlaywrightError:
             return False
         return True
@@ -344,11 +346,15 @@ class DesktopDevice:
                 polls.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await polls
+                # Without a group nobody else ends what does not end with the browser; and once the
+                # browser is dead, nobody knows which processes were its own.
+                left = [] if scope else handles(watch.pids())
                 await session.close()
-                pid_file.unlink(missing_ok=True)
+                await asyncio.to_thread(kill_all, left, within=CLOSE_SECONDS)
         finally:
             if scope:
                 await asyncio.to_thread(scope.close)
+            pid_file.unlink(missing_ok=True)
 
     def _scope(self) -> Scope | None:
         name = f"{self.profile.id}-{uuid.uuid4().hex[:8]}"

@@ -68,6 +68,6 @@ def lease(
 def _holder(note: Path) -> str:
     try:
         held = json.loads(note.read_text())
-    except (OSError, ValueError):
-        return "another process"
-    return f"{held['owner']} (process {held['pid']}, since {held['since']})"
+        return f"{held['owner']} (process {held['pid']}, since {held['since']})"
+    except (LookupError, OSError, TypeError, ValueError):
+        return "another process"  # its note is half written, or not its own

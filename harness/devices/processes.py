@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,23 @@ def family(root: int) -> set[int]:
         return {root, *(child.pid for child in process.children(recursive=True))}
     except psutil.Error:
         return set()
+
+
+def handles(pids: Iterable[int]) -> list[psutil.Process]:
+    """The living processes among `pids`, to be killed later: a number may be another's by then."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
+
+
+def kill_all(found: Sequence[psutil.Process], *, within: float) -> None:
+    """Kill what is left of `found`, and wait up to `within` seconds for it to be gone."""
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(list(found), timeout=within)
 
 
 def largest_by_kind(samples: Iterable[ProcessSample], *, peak: bool = False) -> dict[str, int]:

@@ -196,9 +196,10 @@ def go_to(url: str) -> Attack:
         page = session._browser.contexts[-1].pages[-1]
         try:
             await page.goto(url, timeout=10_000)
-        except PlaywrightError as error:
+        except PlaywrightError:
             # Chromium's own pages for crashing end before they are there.
-            assert url.startswith("chrome://"), error
+            if not url.startswith("chrome://"):
+                raise
 
     return attack
 
@@ -346,7 +347,7 @@ def test_an_engine_whose_memory_does_not_suffice(lab: Lab, tmp_path: Path) -> No
         bundle=dist + "ort.wasm.min.mjs",
         wasmPaths=dist,
         graph=lab.server.publish("large", tmp_path) + "large.onnx",
-        elements=900_000_000,
+        elements=(1 << 30) - 100_000,  # 400 kB less than a 32-bit memory
     )
     assert (outcome.judged.verdict, outcome.judged.cause) == (Verdict.OOM, "allocation-refused")
     assert "std::bad_alloc" in outcome.judged.explanation
@@ -376,8 +377,15 @@ def test_an_engine_that_never_answers(lab: Lab, phase: str) -> None:
     assert not outcome.remains
 
 
-@pytest.mark.parametrize(("kind", "cause"), [("renderer", "deadline"), ("browser", "deadline")])
-def test_a_stopped_process_is_a_hang_and_does_not_stay(lab: Lab, kind: str, cause: str) -> None:
+@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize("kind", ["renderer", "browser"])
+def test_a_stopped_process_is_a_hang_and_does_not_stay(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str, *, group: bool
+) -> None:
+    monkeypatch.setattr("harness.devices.desktop.CLOSE_SECONDS", 1)
+    monkeypatch.setattr("harness.devices.desktop.SCREENSHOT_SECONDS", 1)
+    if not group:
+        monkeypatch.setattr("harness.devices.desktop.observe", lambda _: None)
     outcome = lab.load(
         lab.device(),
         act="wait",
@@ -385,7 +393,7 @@ def test_a_stopped_process_is_a_hang_and_does_not_stay(lab: Lab, kind: str, caus
         attack=kill(kind, signal.SIGSTOP),
         deadlines=SHORT,
     )
-    assert (outcome.judged.verdict, outcome.judged.cause) == (Verdict.HANG, cause)
+    assert (outcome.judged.verdict, outcome.judged.cause) == (Verdict.HANG, "deadline")
     assert not outcome.remains
 
 
@@ -445,7 +453,7 @@ def test_two_browsers_do_not_see_each_others_deaths(lab: Lab, tmp_path: Path) ->
     gate = lab.server.publish("two", tmp_path) + "open"
     first, second = lab.device(SMALL), lab.device()
 
-    async def both() -> list[Outcome]:
+    async def both() -> tuple[Outcome, Outcome]:
         async def dies() -> Outcome:
             outcome = await lab.load_async(first, act="touch", phase="create")
             (tmp_path / "open").touch()
@@ -455,11 +463,11 @@ def test_two_browsers_do_not_see_each_others_deaths(lab: Lab, tmp_path: Path) ->
             dies(), lab.load_async(second, act="gate", phase="create", gate=gate)
         )
 
-    dead, alive_one = lab.run(both())
+    dead, well = lab.run(both())
     assert dead.judged.cause == "kernel-oom"
-    assert alive_one.judged.verdict is Verdict.OK
-    assert not alive_one.of(Kind.OOM_KILL)
-    assert not [*dead.remains, *alive_one.remains]
+    assert well.judged.verdict is Verdict.OK
+    assert not well.of(Kind.OOM_KILL)
+    assert not [*dead.remains, *well.remains]
 
 
 def test_an_unlimited_browser_is_counted_in_a_group_of_its_own(lab: Lab) -> None:

@@ -189,7 +189,7 @@ class ScriptedTab:
         return True
 
     async def screenshot(self, path: Path) -> bool:
-        path.touch()
+        assert path.name == "screenshot.png"
         self.pictures += 1
         return True
 
@@ -321,11 +321,7 @@ def test_the_kernels_word_and_an_end_are_enough(tmp_path: Path, process: str) ->
     assert load.timeline.first(Kind.DEADLINE) is None
 
 
-def test_a_renderer_that_ended_before_the_kill_is_another_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.load.AFTER_KILL_SECONDS", 0.01)
-
+def test_a_renderer_that_ended_before_the_kill_is_another_one(tmp_path: Path) -> None:
     def script(_: OnEvent, timeline: Timeline) -> None:
         timeline.add(Source.PROCESS, Kind.PROCESS_EXIT, process="renderer")
         timeline.add(Source.PROCESS, Kind.PROCESS_EXIT, process="gpu")
@@ -333,7 +329,7 @@ def test_a_renderer_that_ended_before_the_kill_is_another_one(
             0.001, lambda: timeline.add(Source.CGROUP, Kind.OOM_KILL)
         )
 
-    load = Load(tmp_path, script, deadlines=Deadlines())
+    load = Load(tmp_path, script, deadlines=Deadlines(0.05, 0.05))
     # The page was given its time, and a picture was tried: it is not known to be dead.
     assert load.timeline.first(Kind.DEADLINE) is not None
     assert (load.judged.cause, load.pictures) == ("kernel-oom", 1)

@@ -26,7 +26,7 @@ def told(*story: tuple[Kind, dict[str, Any]]) -> list[Evidence]:
 DONE = (Kind.DONE, {"tokens": 3, "finite": True})
 CREATE = (Kind.PHASE, {"name": "create"})
 # As it arrives: the driver's report without a status, then that of CDP.
-CRASH = (Kind.RENDERER_GONE, {})
+CRASH: tuple[Kind, dict[str, Any]] = (Kind.RENDERER_GONE, {})
 KILLED = (CRASH, (Kind.RENDERER_GONE, {"status": "killed", "code": 9}))
 OOM_KILL = (Kind.OOM_KILL, {"kills": 1, "counter": "cgroup-v1 oom_kill"})
 REFUSED = (Kind.ENGINE_ERROR, {"name": "RangeError", "message": "Array buffer allocation failed"})

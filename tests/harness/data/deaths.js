@@ -40,7 +40,8 @@ const acts = {
   /** Waits until it may go on: `config.gate` is an address that then is found. */
   async gate(ready, _, config) {
     ready();
-    while (!(await fetch(config.gate)).ok) await new Promise((done) => setTimeout(done, 20));
+    const open = () => fetch(config.gate).then(({ ok }) => ok, () => false);
+    while (!(await open())) await new Promise((done) => setTimeout(done, 20));
   },
 
   /** Uses memory of the renderer outside of V8's heap. */
