@@ -7,46 +7,39 @@ Read `run_trial` from top to bottom; every step is a function of its own.
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.evidence import DEATHS, Timeline
-from harness.host import harness_version
-from harness.load import Deadlines, LoadLog, full_load
+from harness.evidence import Timeline
+from harness.load import Deadlines, full_load
 from harness.models import find_model
 from harness.probe.predict import MemoryBudget, predict
 from harness.probe.run import ProbeFailedError, run_probe
+from harness.recording import (
+    artifact_record,
+    conditions_of,
+    device_record,
+    keep_curve,
+    measurement_of,
+    raw_files,
+    tiers_of,
+)
 from harness.runtimes import find_runtime
 from harness.verdict import judge
 from results.accuracy import judge_prediction
-from results.record import (
-    ArtifactRecord,
-    Conditions,
-    DeviceRecord,
-    Kind,
-    Measurement,
-    MemoryUse,
-    Prediction,
-    Record,
-    Source,
-    Spread,
-    Tiers,
-    Verdict,
-    WorkloadRecord,
-)
-from results.tiers import Tier, decode_tier, lower, prefill_tier
+from results.record import Kind, Measurement, Prediction, Record, Source, WorkloadRecord
+from results.tiers import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.devices.base import Device, HostFacts, Session
+    from harness.devices.base import Device, HostFacts
     from harness.models import Architecture, Workload
-    from harness.probe.report import Adapter, ProbeReport
+    from harness.probe.report import ProbeReport
     from harness.profiles import Profile
     from harness.web.server import Server
     from harness.weights.artifact import Artifact
@@ -131,26 +124,27 @@ async def run_trial(
     progress(f"predicted: {foreseen.prediction.verdict} ({foreseen.prediction.reason})")
 
     timeline = Timeline()
-    measurement = None
+    measurement, at_rest = None, None
     if foreseen.obstacle is Kind.UNSUPPORTED:
         timeline.add(Source.HARNESS, Kind.UNSUPPORTED, reason=foreseen.prediction.reason)
     elif foreseen.obstacle:
         timeline.add(Source.HARNESS, foreseen.obstacle, message=foreseen.prediction.reason)
     else:
+        at_rest = await device.rest()
         measurement = await _load(bench, foreseen, timeline)
 
     judged = judge(timeline.items)
     progress(f"verdict: {judged.verdict} ({judged.explanation})")
-    tiers = _tiers(measurement, judged.verdict)
+    tiers = tiers_of(measurement, judged.verdict)
     judgement, why = judge_prediction(foreseen.prediction, judged.verdict, tiers)
     return Record(
         trial_id=trial_id,
         run_id=settings.run_id,
         started_at=started_at,
-        device=_device_record(device, host),
+        device=device_record(device, host),
         workload=WorkloadRecord(**asdict(workload)),
-        artifact=_artifact_record(foreseen.artifact),
-        conditions=_conditions(host, workload, foreseen.report),
+        artifact=artifact_record(foreseen.artifact),
+        conditions=conditions_of(host, workload, foreseen.report, at_rest=at_rest),
         probe=foreseen.report.model_dump(mode="json") if foreseen.report else None,
         prediction=foreseen.prediction,
         measurement=measurement,
@@ -161,7 +155,7 @@ async def run_trial(
         evidence=timeline.items,
         judgement=judgement,
         judgement_reason=why,
-        files=_files(folder, settings.results),
+        files=raw_files(folder, settings.results),
     )
 
 
@@ -223,8 +217,8 @@ async def _load(bench: _Bench, foreseen: Foreseen, timeline: Timeline) -> Measur
             screenshot=bench.folder / "screenshot.png",
             progress=bench.progress,
         )
-        _keep_curve(session, bench.folder / "memory-curve.json")
-        return _measurement(session, timeline, log, workload)
+        keep_curve(session, bench.folder / "memory-curve.json")
+        return measurement_of(session, timeline, log, workload)
 
 
 def _check_shape(artifact: Artifact, model: Architecture) -> None:
@@ -277,118 +271,3 @@ def _unknown(reason: str) -> Prediction:
 
 def _unsupported(reason: str) -> Prediction:
     return Prediction(verdict="unsupported", reason=reason, tier=Tier.UNSUPPORTED)
-
-
-def _measurement(
-    session: Session, timeline: Timeline, log: LoadLog, workload: Workload
-) -> Measurement:
-    """Everything the load measured, as far as it came."""
-    first_token = log.seconds("first-token")
-    processes, group_peak = session.peak_memory()
-    ended = timeline.now()
-    death = timeline.first(Kind.OOM_KILL, *DEATHS)
-    return Measurement(
-        download_seconds=log.seconds("download"),
-        create_seconds=log.seconds("create"),
-        first_token_seconds=first_token,
-        prefill_tokens_per_s=workload.prompt_tokens / first_token if first_token else None,
-        # The first token is the prefill's; the second often pays for compilation or caches.
-        decode_ms=Spread.of(log.token_ms[2:] or log.token_ms[1:]),
-        tokens=tuple(log.tokens),
-        token_ms=tuple(round(ms, 3) for ms in log.token_ms),
-        phases=tuple(log.phases),
-        memory=MemoryUse(processes=processes, group_peak_bytes=group_peak),
-        cpu_seconds=session.cpu_seconds(),
-        throttled_seconds=session.throttled_seconds(),
-        wall_seconds=ended,
-        bytes_loaded=log.bytes_loaded,
-        detection_seconds=round(ended - death.at_seconds, 4) if death else None,
-    )
-
-
-def _keep_curve(session: Session, path: Path) -> None:
-    """Keep the memory curve beside the record: it is too long to be part of it."""
-    curve = [
-        {"at_seconds": s.at_seconds, "processes": s.processes, "group_bytes": s.group_bytes}
-        for s in session.memory_curve()
-    ]
-    path.write_text(json.dumps(curve), encoding="utf-8")
-
-
-def _tiers(measurement: Measurement | None, verdict: Verdict) -> Tiers:
-    if verdict in {Verdict.INFRA, Verdict.CASCADE}:
-        return Tiers(prefill=None, decode=None, pair=None)
-    if verdict is not Verdict.OK or measurement is None:
-        return Tiers(prefill=Tier.UNSUPPORTED, decode=Tier.UNSUPPORTED, pair=Tier.UNSUPPORTED)
-    prefill = measurement.prefill_tokens_per_s
-    decode = measurement.decode_tokens_per_s
-    tiers = (
-        prefill_tier(prefill) if prefill is not None else None,
-        decode_tier(decode) if decode is not None else None,
-    )
-    known = [tier for tier in tiers if tier is not None]
-    return Tiers(prefill=tiers[0], decode=tiers[1], pair=lower(*known) if known else None)
-
-
-def _device_record(device: Device, host: HostFacts) -> DeviceRecord:
-    profile = device.profile
-    return DeviceRecord(
-        profile=profile.id,
-        name=profile.name,
-        kind=profile.kind,
-        host=host.host,
-        emulated=host.emulated,
-        memory_limit_bytes=profile.limits.memory,
-        cpu_limit=profile.limits.cpus,
-        limiter=host.limiter,
-    )
-
-
-def _artifact_record(artifact: Artifact | None) -> ArtifactRecord | None:
-    if artifact is None:
-        return None
-    return ArtifactRecord(
-        key=artifact.key,
-        kind=artifact.kind,
-        format=artifact.format,
-        total_bytes=artifact.total_bytes,
-        sha256=artifact.sha256,
-    )
-
-
-def _conditions(host: HostFacts, workload: Workload, report: ProbeReport | None) -> Conditions:
-    runtime = find_runtime(workload.runtime)
-    adapter = report.backends.webgpu.adapter if report and report.backends.webgpu else None
-    environment = report.environment if report else None
-    return Conditions(
-        harness_version=harness_version(),
-        browser=host.browser,
-        browser_version=host.browser_version,
-        runtime_version=runtime.version(),
-        adapter=adapter_name(adapter) if adapter else None,
-        software_adapter=adapter.software if adapter else None,
-        cross_origin_isolated=environment.cross_origin_isolated if environment else None,
-        threads=runtime.threads(report) if report else None,
-        operating_system=host.operating_system,
-        cpu=host.cpu,
-        cores=host.cores,
-        memory_bytes=host.memory_bytes,
-        load_average=host.load_average,
-        temperature_celsius=host.temperature_celsius,
-        facts=host.extra,
-    )
-
-
-def adapter_name(adapter: Adapter) -> str:
-    """Vendor, architecture and description of a WebGPU adapter, as far as it gives them."""
-    parts = (adapter.info.get(key) for key in ("vendor", "architecture", "description"))
-    return " ".join(str(part) for part in parts if part) or "unnamed"
-
-
-def _files(folder: Path, results: Path) -> dict[str, str]:
-    """The raw evidence that is there, by name."""
-    return {
-        str(path.relative_to(folder)): str(path.relative_to(results))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.stat().st_size
-    }

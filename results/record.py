@@ -262,6 +262,9 @@ class Conditions(Part):
     load_average: float | None = Field(
         default=None, description="1-minute load average of the host just before the trial"
     )
+    host_at_rest: bool | None = Field(
+        default=None, description="whether nothing else kept the host busy just before the load"
+    )
     temperature_celsius: float | None = None
     facts: dict[str, JsonValue] = Field(
         default={}, description="everything else the device said of itself; untrusted"

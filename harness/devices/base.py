@@ -111,6 +111,13 @@ class Device(Protocol):
     async def gates(self) -> list[Gate]:
         """The conditions that must hold before a trial."""
 
+    async def rest(self) -> bool:
+        """Wait, within bounds, until nothing else keeps the device busy; whether that came.
+
+        What runs beside a measurement is measured with it: a browser that just started or ended
+        made the same probe five times slower.
+        """
+
     def session(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Session]:
         """A fresh browser whose deaths go to `timeline` and whose raw logs go to `folder`."""
 

@@ -38,7 +38,7 @@ from harness.evidence import DEATHS
 from results.record import Kind, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from pydantic import JsonValue
@@ -55,6 +55,12 @@ SCREENSHOT_SECONDS: Final = 5
 SETTLE_SECONDS: Final = 0.5
 # Between the driver's word that a page is closed and its word that the browser is gone.
 DISCONNECT_SECONDS: Final = 0.2
+# A host is at rest when two windows in a row are this quiet. An idle Chromium and the harness's own
+# polls take about 3 % of two processors; a tenth lets no second load pass.
+QUIET_PERCENT: Final = 10.0
+QUIET_WINDOWS: Final = 2
+REST_WINDOW_SECONDS: Final = 0.25
+REST_SECONDS: Final = 10.0
 # Below this a browser, a driver and the harness itself have no room beside the model.
 FREE_MEMORY_GATE: Final = 1 << 30
 
@@ -253,6 +259,26 @@ class DesktopSession:
                 await self._browser.close()
 
 
+async def quiet(
+    busy_percent: Callable[[], float],
+    *,
+    window: float = REST_WINDOW_SECONDS,
+    within: float = REST_SECONDS,
+) -> bool:
+    """Whether, within `within` seconds, two windows in a row were quiet.
+
+    `busy_percent` gives the busy share of all processors since its last call.
+    """
+    busy_percent()
+    quiet_windows = 0
+    for _ in range(max(1, round(within / window))):
+        await asyncio.sleep(window)
+        quiet_windows = quiet_windows + 1 if busy_percent() <= QUIET_PERCENT else 0
+        if quiet_windows == QUIET_WINDOWS:
+            return True
+    return False
+
+
 class DesktopDevice:
     """This machine, through the browser that a profile asks for."""
 
@@ -311,6 +337,10 @@ class DesktopDevice:
                 limit=f"at least {FREE_MEMORY_GATE >> 20} MiB",
             )
         ]
+
+    async def rest(self) -> bool:
+        """See `Device.rest`."""
+        return await quiet(lambda: psutil.cpu_percent(interval=None))
 
     async def recover(self) -> None:
         """Start the driver anew; sessions start a fresh browser anyway."""

@@ -72,6 +72,7 @@ async def run_probe(
     async with device.session(timeline, folder) as session:
         try:
             tab = await session.open_tab(f"{server.url}/page/trial.html", on_event)
+            await device.rest()
             await tab.call(
                 "tierlabProbe", {"budgetMs": budget_ms, "seed": seed}, within=START_SECONDS
             )

@@ -133,6 +133,9 @@ class FakeDevice:
         self.sessions.append(FakeSession(self.scripts.pop(0), timeline))
         yield self.sessions[-1]
 
+    async def rest(self) -> bool:
+        return True
+
     async def recover(self) -> None:
         pass
 

@@ -15,9 +15,9 @@ from harness.load import Deadlines
 from harness.models import Workload
 from harness.probe.report import Adapter
 from harness.profiles import load_profiles
+from harness.recording import adapter_name
 from harness.trial import (
     TrialSettings,
-    adapter_name,
     memory_budget,
     prompt_ids,
     run_trial,
