@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import unknown
+from harness.errors import nearest, unknown
 
 Activation = Literal["gelu_tanh", "gelu", "silu"]
 Family = Literal["gemma", "gemma2", "gemma3", "qwen2", "phi", "falcon", "stablelm", "glm4"]
@@ -277,7 +277,8 @@ def find_model(name: str) -> Architecture:
     for model in MODELS.values():
         if wanted == model.id or wanted in (alias.lower() for alias in model.aliases):
             return model
-    raise unknown("model", name, [*MODELS, *(a for m in MODELS.values() for a in m.aliases)])
+    names = [*MODELS, *(alias for model in MODELS.values() for alias in model.aliases)]
+    raise unknown("model", name, names if nearest(name, names) else MODELS)
 
 
 def find_quantisation(name: str) -> Quantisation:
