@@ -94,8 +94,8 @@ _WEBGPU: Final = EngineCost(
     accuracy=Band(0.12, 1, 2),
     scale_bytes=4,
     table_scales=2,
-    # Renderer and GPU process together peaked at 1.70 GB for a file of 0.206 GB (gemma-3-270m) and at
-    # 3.82 GB for weights of 1.63 GB (gemma-2b, layers sharing their bytes): two points, one line.
+    # Renderer and GPU process together peaked at 1.70 GB for a file of 0.206 GB (gemma-3-270m) and
+    # at 3.82 GB for weights of 1.63 GB (gemma-2b, layers sharing their bytes): two points, a line.
     memory=MemoryModel(
         load_copies=Band(1.3, 1.48, 2.0),
         run_copies=Band(1.3, 1.48, 2.0),
