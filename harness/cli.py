@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -72,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("options", nargs="*", help="options of pytest and of tierlab's plugin")
 
     commands.add_parser("devices", help="show every device profile").set_defaults(func=_devices)
-    commands.add_parser("models", help="show the catalogue of models").set_defaults(func=_models)
+    models = commands.add_parser("models", help="show the catalogue of models")
+    models.add_argument("--sources", action="store_true", help="show where each shape is from")
+    models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
 
@@ -96,20 +99,31 @@ def _devices(_: argparse.Namespace) -> int:
     return 0
 
 
-def _models(_: argparse.Namespace) -> int:
-    shown = Table(
-        "model", "parameters", *QUANTISATIONS, "KV bytes/token", "largest tensor", "source"
-    )
+def _models(options: argparse.Namespace) -> int:
+    console = Console()
+    if options.sources:
+        for model in MODELS.values():
+            notes = f" ({model.notes})" if model.notes else ""
+            console.print(f"{model.id}: {model.source}{notes}", markup=False, soft_wrap=True)
+        return 0
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("model", no_wrap=True)
+    for heading in (
+        "parameters\nbillions",
+        *(f"{name}\nGB" for name in QUANTISATIONS),
+        "KV cache\nbytes/token",
+        "largest tensor\nmillions",
+    ):
+        shown.add_column(heading, justify="right")
     for model in MODELS.values():
         shown.add_row(
             model.id,
-            f"{model.parameters / 1e9:.2f} G",
-            *(f"{gigabytes(model.weight_bytes(q))} GB" for q in QUANTISATIONS.values()),
+            f"{model.parameters / 1e9:.2f}",
+            *(gigabytes(model.weight_bytes(q)) for q in QUANTISATIONS.values()),
             str(model.kv_bytes_per_token()),
-            f"{model.largest_tensor_parameters / 1e6:.0f} M",
-            model.source,
+            f"{model.largest_tensor_parameters / 1e6:.0f}",
         )
-    Console().print(shown)
+    console.print(shown)
     return 0
 
 
