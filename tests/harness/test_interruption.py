@@ -31,6 +31,14 @@ OPTIONS = ("--model=gemma-3-270m", "--probe-budget=200", "-k", "gives_a_verdict"
 WITHIN_SECONDS = 60.0
 
 
+# Who starts the tests in the background leaves SIGINT ignored for all that they start.
+LISTENING = """
+import signal, sys, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
 class Run:
     """A `pytest suites` of its own, with its own state, cache and results."""
 
@@ -40,7 +48,7 @@ class Run:
         self._family: dict[int, psutil.Process] = {}
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pytest", SUITES, "-p", "no:cacheprovider", *OPTIONS),
+                *(sys.executable, "-c", LISTENING, SUITES, "-p", "no:cacheprovider", *OPTIONS),
                 *("--device=desktop-2g", f"--results={self.results}"),
             ],
             cwd=SUITES.parent,
