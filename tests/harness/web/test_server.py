@@ -40,7 +40,7 @@ SECRET = b"nobody may read this"
 # What addresses of the tree below, and ways out of it, are made of.
 PIECES = (
     *("..", ".", "%2e%2e", "%2E.", "/", "//", "%2f", "%5c", "%00", "?", "%", "%ff", "%C3%BC"),
-    *("root", "folder", "secret.txt", "root-secret.txt", "data.bin", "inner.json"),
+    *("served", "folder", "secret.txt", "served-secret.txt", "data.bin", "inner.json"),
     *("outwards", "upwards", "inwards", "circle"),
 )
 
@@ -90,8 +90,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with files, ways out of it, and things that are no files."""
     base = tmp_path_factory.mktemp("tree")
     (base / "secret.txt").write_bytes(SECRET)
-    (base / "root-secret.txt").write_bytes(SECRET)  # its name begins like the root's
-    root = base / "root"
+    (base / "served-secret.txt").write_bytes(SECRET)  # its name begins like the root's
+    root = base / "served"
     (root / "folder").mkdir(parents=True)
     (root / "data.bin").write_bytes(TEXT)
     (root / "empty.bin").touch()
@@ -256,10 +256,10 @@ class TestPaths:
             "%252e%252e%252fsecret.txt",
             "..%5csecret.txt",
             "folder/../../secret.txt",
-            "../root-secret.txt",
+            "../served-secret.txt",
             "outwards",
             "upwards/secret.txt",
-            "upwards/root/../secret.txt",
+            "upwards/served/../secret.txt",
             "circle",
             "pipe",
             "",
