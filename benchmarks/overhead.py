@@ -31,7 +31,7 @@ from harness.trial import prompt_ids
 from harness.verdict import judge
 from harness.web.server import Server, serve
 from harness.weights.cache import ArtifactCache
-from harness.weights.options import OnnxOptions
+from harness.weights.onnx.recipe import OnnxRecipe
 from results.record import Verdict
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def bare(browser_path: Path, server: Server, job: dict[str, Any]) -> float
 
 async def compare(model: str, rounds: int, threads: int) -> None:
     """Interleave the two ways and print medians and their ratio."""
-    artifact = ArtifactCache().ensure(find_model(model), OnnxOptions())
+    artifact = ArtifactCache().ensure(find_model(model), OnnxRecipe())
     ours: list[float] = []
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -26,18 +26,17 @@ from rich.table import Table
 
 from harness.errors import UserError
 from harness.models import QUANTISATIONS, Architecture, find_model
-from harness.weights.onnx_writer import plan_artifact, write
-from harness.weights.options import OnnxOptions
-from harness.weights.shards import write_all
+from harness.weights.onnx.recipe import OnnxRecipe
 from harness.weights.tile import PIECE_BYTES
+from harness.weights.writing import write, write_all
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where it exists, no disk is in the way
 
 
-def sized(model: Architecture, options: OnnxOptions, megabytes: float) -> Architecture:
+def sized(model: Architecture, options: OnnxRecipe, megabytes: float) -> Architecture:
     """`model` with as many layers as bring its artifact nearest to a size, at least one."""
-    one = plan_artifact(replace(model, layers=1), options).total_bytes
-    two = plan_artifact(replace(model, layers=2), options).total_bytes
+    one = options.plan(replace(model, layers=1)).total_bytes
+    two = options.plan(replace(model, layers=2)).total_bytes
     layers = 1 + round((megabytes * 1e6 - one) / (two - one))
     return replace(model, layers=max(1, layers))
 
@@ -71,11 +70,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, help="default: shared memory, or the system's")
     arguments = parser.parse_args()
-    options = OnnxOptions(quantisation=arguments.quantisation)
+    options = OnnxRecipe(quantisation=arguments.quantisation)
     model = find_model(arguments.model)
     if arguments.size:
         model = sized(model, options, arguments.size)
-    total = plan_artifact(model, options).total_bytes
+    total = options.plan(model).total_bytes
     base = arguments.directory or (SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
     scratch = Path(tempfile.mkdtemp(prefix="tierlab-writer-", dir=base))
     seconds: dict[str, list[float]] = {"writer": [], "plain write": []}
@@ -84,7 +83,7 @@ def main() -> int:
     try:
         for number in range(arguments.rounds):
             start = time.perf_counter()
-            write(model, replace(options, seed=number), scratch / "model")
+            write(replace(options, seed=number).plan(model), scratch / "model")
             seconds["writer"].append(time.perf_counter() - start)
             shutil.rmtree(scratch / "model")
             if not number:  # before the plain write takes its buffer

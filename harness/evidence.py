@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 # Evidence after which nothing more can be measured: the load is over, one way or the other.
 ENDINGS: Final = frozenset(
     {
+        Kind.ARTIFACT_REFUSED,
         Kind.BROWSER_GONE,
+        Kind.CHILD_GONE,
+        Kind.CPU_FALLBACK,
         Kind.DEADLINE,
         Kind.DEVICE_LOST,
         Kind.DONE,
@@ -30,7 +33,9 @@ ENDINGS: Final = frozenset(
 
 # An ending that another source can still explain: the kernel's counter, the browser's stderr and
 # CDP report the same death at different times (0.08 s to 0.97 s were seen between them).
-DEATHS: Final = frozenset({Kind.BROWSER_GONE, Kind.DEVICE_LOST, Kind.RENDERER_GONE})
+DEATHS: Final = frozenset(
+    {Kind.BROWSER_GONE, Kind.CHILD_GONE, Kind.DEVICE_LOST, Kind.RENDERER_GONE}
+)
 
 
 class Timeline:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from harness.profiles import Profile
     from harness.web.server import Server
     from harness.weights.artifact import Artifact
-    from harness.weights.options import OnnxOptions
+    from harness.weights.plan import Recipe
     from results.record import Record
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Laboratory:
         return await run_trial(
             device,
             workload,
-            artifact_source=lambda options: self._artifact(workload, options),
+            artifact_source=lambda recipe: self._artifact(workload, recipe),
             server=server,
             settings=self._settings.trial,
             progress=lambda text: self._say(f"{device.profile.id}: {text}"),
@@ -188,10 +188,10 @@ class Laboratory:
                 "free the disk; the trial must be run again",
             ) from error
 
-    def _artifact(self, workload: Workload, options: OnnxOptions) -> Artifact:
+    def _artifact(self, workload: Workload, recipe: Recipe) -> Artifact:
         if self._settings.artifact is not None:
             return self._settings.artifact
-        return self._cache.ensure(find_model(workload.model), options, self._making())
+        return self._cache.ensure(find_model(workload.model), recipe, self._making())
 
     def _making(self) -> Callable[[int, int], None]:
         """Progress of a writer, told once every tenth."""

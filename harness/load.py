@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.devices.base import TabLostError
-from results.record import Kind, Phase, Source
+from results.record import GpuUse, Kind, Phase, Source, StorageUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harness.devices.base import PageEvent, Session
     from harness.evidence import Timeline
 
 START_SECONDS: Final = 30.0
+# The file input of the trial page.
+FILE_INPUT: Final = "#files"
+# The phases in which a token is due.
+GENERATING: Final = frozenset({"first-token", "decode", "warm"})
 # The trial page cuts its texts to this; a page may be broken.
 TEXT_CHARACTERS: Final = 4000
 
@@ -34,7 +38,7 @@ class Deadlines:
 
     def of(self, phase: str) -> float:
         """The deadline of a phase."""
-        return self.token_seconds if phase in {"first-token", "decode"} else self.load_seconds
+        return self.token_seconds if phase in GENERATING else self.load_seconds
 
 
 @dataclass(slots=True)
@@ -45,6 +49,10 @@ class LoadLog:
     tokens: list[int] = field(default_factory=list)
     token_ms: list[float] = field(default_factory=list)
     bytes_loaded: int = 0
+    prompt_tokens: int | None = None
+    warm_ms: float | None = None
+    gpu: GpuUse | None = None
+    storage: StorageUse | None = None
 
     def seconds(self, phase: str) -> float | None:
         """How long a finished phase took."""
@@ -123,15 +131,44 @@ class Follower:
         self.log.bytes_loaded = done
         self._progress(f"{self.phase}: {done >> 20} of {total >> 20} MiB")
 
-    def _on_token(self, event: PageEvent) -> None:
-        # Both are read before either is kept. An id of -1 is a token without a finite logit.
-        token, ms = int(event["id"]), _number(event["ms"])
-        self.log.tokens.append(token)
-        self.log.token_ms.append(ms)
+    def _on_tokens(self, event: PageEvent) -> None:
+        # Both are read before either is kept. An id of -1 is a token without a finite logit, or one
+        # that the engine does not name. What came together shares the time since the last batch.
+        tokens, ms = [int(token) for token in event["ids"]], _number(event["ms"])
+        self.log.tokens += tokens
+        self.log.token_ms += [ms / len(tokens) for _ in tokens]
         self._progress(f"token {len(self.log.tokens)}")
 
+    def _on_prompt(self, event: PageEvent) -> None:
+        self.log.prompt_tokens = int(_number(event["tokens"]))
+
+    def _on_warm(self, event: PageEvent) -> None:
+        self.log.warm_ms = _number(event["ms"])
+
+    def _on_gpu(self, event: PageEvent) -> None:
+        if event["pipelines"]:
+            self.log.gpu = GpuUse(
+                buffer_peak_bytes=int(_number(event["peak_bytes"])),
+                pipelines=int(_number(event["pipelines"])),
+                compile_seconds=_number(event["compile_ms"]) / 1000,
+            )
+
+    def _on_storage(self, event: PageEvent) -> None:
+        def size(key: str) -> int | None:
+            return None if event.get(key) is None else int(_number(event[key]))
+
+        persisted = event.get("persisted")
+        self.log.storage = StorageUse(
+            quota_bytes=size("quota_bytes"),
+            usage_before_bytes=size("usage_before_bytes"),
+            usage_after_bytes=size("usage_after_bytes"),
+            persisted=None if persisted is None else bool(persisted),
+        )
+
     def _on_done(self, event: PageEvent) -> None:
-        tokens, finite = int(event["tokens"]), bool(event["finite"])
+        # An engine that gives only text does not show its logits: null, which is neither.
+        tokens = int(event["tokens"])
+        finite = None if event["finite"] is None else bool(event["finite"])
         if tokens != len(self.log.tokens):
             raise ValueError(f"done with {tokens} tokens, but {len(self.log.tokens)} came")
         self._close_phase(_number(event["at_ms"]))
@@ -151,6 +188,12 @@ class Follower:
 
     def _on_unsupported(self, event: PageEvent) -> None:
         self._timeline.add(Source.PAGE, Kind.UNSUPPORTED, reason=_text(event["reason"]))
+
+    def _on_cpu_fallback(self, event: PageEvent) -> None:
+        self._timeline.add(Source.PAGE, Kind.CPU_FALLBACK, message=_text(event["message"]))
+
+    def _on_artifact_refused(self, event: PageEvent) -> None:
+        self._timeline.add(Source.PAGE, Kind.ARTIFACT_REFUSED, message=_text(event["message"]))
 
     def _on_device_lost(self, event: PageEvent) -> None:
         self._timeline.add(
@@ -192,17 +235,21 @@ async def full_load(
     deadlines: Deadlines,
     screenshot: Path,
     progress: Callable[[str], None],
+    picks: Sequence[Path] = (),
 ) -> LoadLog:
     """Load and generate; returns when the load is over, whatever ended it.
 
-    The verdict is not given here: it follows from the timeline.
+    The verdict is not given here: it follows from the timeline. `picks` are the files that the
+    user picks before the start.
     """
     follower = Follower(timeline, session.cpu_seconds, progress)
     tab = None
     try:
         tab = await session.open_tab(url, follower.on_event)
+        if picks:
+            await tab.set_files(FILE_INPUT, picks)
         await tab.call("tierlabStart", job, within=START_SECONDS)
-        await _until_ended(timeline, follower, deadlines)
+        await until_ended(timeline, follower, deadlines)
     except TabLostError as error:
         # The death that made the call fail may be reported a moment later.
         await session.settle()
@@ -221,20 +268,20 @@ def _page_is_gone(timeline: Timeline) -> bool:
 
 
 def _killed_for_memory(timeline: Timeline) -> bool:
-    """Whether the kernel killed for memory, and a process that the page needs ended with it.
+    """Whether the kernel killed for memory, and a process that the load needs ended with it.
 
     A renderer that ended before the kill is another one: the navigation to the page replaced it.
     """
     killed = timeline.first(Kind.OOM_KILL)
     return killed is not None and any(
         item.kind is Kind.PROCESS_EXIT
-        and item.text("process") in {"renderer", "browser"}
+        and item.text("process") in {"renderer", "browser", "engine"}
         and item.at_seconds >= killed.at_seconds
         for item in timeline.items
     )
 
 
-async def _until_ended(timeline: Timeline, follower: Follower, deadlines: Deadlines) -> None:
+async def until_ended(timeline: Timeline, follower: Follower, deadlines: Deadlines) -> None:
     """Wait for the ending; silence beyond the deadline of the current phase is one."""
     while timeline.ending is None:
         if _killed_for_memory(timeline):

@@ -8,13 +8,15 @@ model here, and no published size is that exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.errors import nearest, unknown
 
 Activation = Literal["gelu_tanh", "gelu", "silu"]
-Family = Literal["gemma", "gemma2", "gemma3", "qwen2", "phi", "falcon", "stablelm", "glm4"]
+Family = Literal[
+    "gemma", "gemma2", "gemma3", "gemma4", "qwen2", "phi", "falcon", "stablelm", "glm4"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,31 @@ QUANTISATIONS = {
         Quantisation("int4", bits=4, block=32),
         Quantisation("int8", bits=8, block=32),
         Quantisation("fp16", bits=16),
+        Quantisation("fp32", bits=32),
+        # llama.cpp's own (ggml-org/llama.cpp:ggml/src/ggml-common.h): 18 and 34 bytes for 32
+        # weights, and 144 for 256, which is as much as a two-byte scale for each 32.
+        Quantisation("q4_0", bits=4, block=32),
+        Quantisation("q4_k", bits=4, block=32),
+        Quantisation("q8_0", bits=8, block=32),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PerLayerInputs:
+    """What Gemma 3n and 4 have beside a plain decoder (their "effective" sizes leave it out).
+
+    Attributes:
+        width: Of the embedding that each layer has of its own, `[vocabulary, width]`.
+        shared_from: Layers from this one on use the keys and values of an earlier one.
+        shared_ffn: Width of the feed-forward part of those layers.
+        global_head_dim: Width of a head in the layers that attend to the whole context.
+    """
+
+    width: int
+    shared_from: int
+    shared_ffn: int
+    global_head_dim: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,7 @@ class Architecture:
     final_softcap: float | None = None
     rope_theta: float = 10_000.0
     rope_theta_local: float | None = None
+    per_layer: PerLayerInputs | None = None
     notes: str = ""
 
     @property
@@ -96,14 +122,29 @@ class Architecture:
 
     @property
     def body_parameters(self) -> int:
-        """Matrix parameters of all layers."""
-        return self.layers * self.layer_parameters
+        """Matrix parameters of all layers that a token passes through."""
+        if self.per_layer is None:
+            return self.layers * self.layer_parameters
+        return sum(self._layer_with_inputs(layer, self.per_layer) for layer in range(self.layers))
+
+    def _layer_with_inputs(self, layer: int, extra: PerLayerInputs) -> int:
+        """Matrix parameters of one layer of Gemma 4, without its own embedding table."""
+        width = extra.global_head_dim if self.is_global_layer(layer) else self.head_dim
+        shares = layer >= extra.shared_from
+        heads = 2 * self.heads + (0 if shares else 2 * self.kv_heads)
+        ffn = extra.shared_ffn if shares else self.ffn
+        return self.hidden * (width * heads + 3 * ffn + 3 * extra.width)
+
+    @property
+    def lookup_parameters(self) -> int:
+        """Parameters of tables of which a token reads one row only (Gemma 3n and 4)."""
+        return self.layers * self.vocabulary * self.per_layer.width if self.per_layer else 0
 
     @property
     def parameters(self) -> int:
         """All matrix parameters as stored."""
         tables = 1 if self.tied_embeddings else 2
-        return self.body_parameters + tables * self.embedding_parameters
+        return self.body_parameters + tables * self.embedding_parameters + self.lookup_parameters
 
     @property
     def decode_parameters(self) -> int:
@@ -144,10 +185,12 @@ class Workload:
     runtime: str
     prompt_tokens: int
     output_tokens: int
+    source: str = "network"
 
     def __str__(self) -> str:
+        source = "" if self.source == "network" else f" from {self.source}"
         return (
-            f"{self.model}/{self.quantisation} on {self.runtime}, "
+            f"{self.model}/{self.quantisation} on {self.runtime}{source}, "
             f"{self.prompt_tokens}+{self.output_tokens} tokens"
         )
 
@@ -206,6 +249,23 @@ MODELS: dict[str, Architecture] = {
             sliding_window=512, global_every=6,
             rope_theta=1_000_000.0, rope_theta_local=10_000.0,
             source=f"{_LITERT}/gemma3/decoder.py",
+        ),
+        Architecture(
+            id="gemma-4-e2b",
+            family="gemma4",
+            layers=35, hidden=1536, ffn=6144, heads=8, kv_heads=1, head_dim=256,
+            vocabulary=262_144, max_context=32_768,
+            aliases=("gemma-4-e2b-it", "gemma4-e2b", "e2b"),
+            post_norms=True, qk_norm=True,
+            sliding_window=512, global_every=5,
+            final_softcap=30.0,
+            rope_theta=1_000_000.0, rope_theta_local=10_000.0,
+            per_layer=PerLayerInputs(
+                width=256, shared_from=15, shared_ffn=12_288, global_head_dim=512
+            ),
+            source="the size of gemma-4-E2B-it-web.task, and what its runtime accepts",
+            notes="Text decoder. Its dimensions are consistent with the published file and with the"
+            " engine, and not from a published configuration.",
         ),
         Architecture(
             id="qwen2.5-0.5b",
@@ -290,3 +350,34 @@ def find_quantisation(name: str) -> Quantisation:
     if name not in QUANTISATIONS:
         raise unknown("quantisation", name, QUANTISATIONS)
     return QUANTISATIONS[name]
+
+
+def tiny(model: Architecture) -> Architecture:
+    """A model of the same family that runs in milliseconds.
+
+    It keeps what makes the family: softcaps, norms, rotary bases, the pattern of local and global
+    layers (both kinds occur) and whether heads share keys. Its window is so short that a prompt of
+    a few words reaches beyond it. Its widths are multiples of 256, which the blocks of every format
+    divide.
+    """
+    heads = 4
+    layers = max(2, model.global_every if model.global_every > 2 else 2 * model.global_every)  # noqa: PLR2004
+    kv_heads = 1 if model.kv_heads == 1 else heads if model.kv_heads == model.heads else 2
+    extra = model.per_layer and PerLayerInputs(
+        width=64, shared_from=layers, shared_ffn=1024, global_head_dim=128
+    )
+    return replace(
+        model,
+        id=f"{model.id}-tiny",
+        layers=2 * layers if extra else layers,
+        hidden=256,
+        ffn=512,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=64,
+        vocabulary=1024,
+        max_context=256,
+        sliding_window=8 if model.sliding_window else None,
+        per_layer=extra,
+        aliases=(),
+    )

@@ -28,7 +28,7 @@ from harness.probe.run import ProbeFailedError
 from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
 from harness.runtimes import find_runtime
 from harness.trial import TrialSettings
-from harness.weights.real import real_artifact
+from harness.weights.onnx.real import real_artifact
 from results.store import Store, StoreError
 from results.table import next_steps, plain, table
 

@@ -37,6 +37,9 @@ def measurement_of(
 ) -> Measurement:
     """Everything the load measured, as far as it came."""
     first_token = log.seconds("first-token")
+    warm = None if log.warm_ms is None else log.warm_ms / 1000
+    prefill = warm or first_token
+    prompt_tokens = log.prompt_tokens or workload.prompt_tokens
     processes, group_peak = session.peak_memory()
     ended = timeline.now()
     death = timeline.first(Kind.OOM_KILL, *DEATHS)
@@ -44,13 +47,17 @@ def measurement_of(
         download_seconds=log.seconds("download"),
         create_seconds=log.seconds("create"),
         first_token_seconds=first_token,
-        prefill_tokens_per_s=workload.prompt_tokens / first_token if first_token else None,
+        warm_first_token_seconds=warm,
+        prompt_tokens=log.prompt_tokens,
+        prefill_tokens_per_s=prompt_tokens / prefill if prefill else None,
         # The first token is the prefill's; the second often pays for compilation or caches.
         decode_ms=Spread.of(log.token_ms[2:] or log.token_ms[1:]),
         tokens=tuple(log.tokens),
         token_ms=tuple(round(ms, 3) for ms in log.token_ms),
         phases=tuple(log.phases),
         memory=MemoryUse(processes=processes, group_peak_bytes=group_peak),
+        gpu=log.gpu,
+        storage=log.storage,
         cpu_seconds=session.cpu_seconds(),
         throttled_seconds=session.throttled_seconds(),
         wall_seconds=ended,

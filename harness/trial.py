@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -28,7 +28,9 @@ from harness.recording import (
     tiers_of,
 )
 from harness.runtimes import find_runtime
+from harness.runtimes.base import WebRuntime
 from harness.verdict import judge
+from harness.weights.tokenizer import FIRST_WORD, text_of
 from results.accuracy import judge_prediction
 from results.record import Kind, Measurement, Prediction, Record, Source, WorkloadRecord
 from results.tiers import Tier
@@ -41,11 +43,16 @@ if TYPE_CHECKING:
     from harness.models import Architecture, Workload
     from harness.probe.report import ProbeReport
     from harness.profiles import Profile
+    from harness.runtimes.base import Runtime
     from harness.web.server import Server
     from harness.weights.artifact import Artifact
-    from harness.weights.options import OnnxOptions
+    from harness.weights.plan import Recipe
 
-    ArtifactSource = Callable[[OnnxOptions], Artifact]
+    ArtifactSource = Callable[[Recipe], Artifact]
+
+
+# Where the first token takes longer than this, the same prompt is not run once more.
+WARM_LIMIT_MS: Final = 20_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ async def run_trial(
     Args:
         device: the device, leased by the caller.
         workload: what is asked of it.
-        artifact_source: gives the model file for the options that the runtime chooses.
+        artifact_source: gives the model file for the recipe that the runtime chooses.
         server: serves the trial page and the artifact.
         settings: what is the same for all trials of a run.
         progress: told in words what is going on.
@@ -180,11 +187,11 @@ async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
     except ProbeFailedError as error:
         return Foreseen(_unknown(f"the probe failed: {error}"), obstacle=Kind.LAB_ERROR)
     runtime, model = find_runtime(workload.runtime), find_model(workload.model)
-    if reason := runtime.unsupported(workload.quantisation, report):
+    if reason := runtime.unsupported(model, workload.quantisation, report):
         return Foreseen(_unsupported(reason), report, obstacle=Kind.UNSUPPORTED)
-    artifact = artifact_source(runtime.artifact_options(workload.quantisation, report))
+    artifact = artifact_source(runtime.recipe(model, workload.quantisation, report))
     _check_shape(artifact, model)
-    cost = runtime.cost(workload.quantisation, artifact, report)
+    cost = runtime.cost(model, workload.quantisation, artifact, report)
     return Foreseen(
         predict(report, model, workload, cost, memory_budget(device.profile, host)),
         report,
@@ -198,15 +205,10 @@ async def _load(bench: _Bench, foreseen: Foreseen, timeline: Timeline) -> Measur
         raise ValueError("there is nothing to load")
     workload = bench.workload
     runtime = find_runtime(workload.runtime)
+    if not isinstance(runtime, WebRuntime):
+        raise TypeError(runtime)
     base = bench.server.publish(foreseen.artifact.key, foreseen.artifact.directory)
-    vocabulary = foreseen.artifact.shape["vocabulary"]
-    job = {
-        "workload": str(workload),
-        "adapter": runtime.adapter,
-        "config": runtime.config(foreseen.artifact, base, runtime.threads(foreseen.report)),
-        "prompt": prompt_ids(workload.prompt_tokens, vocabulary),
-        "outputTokens": workload.output_tokens,
-    }
+    job = web_job(workload, runtime, foreseen.artifact, base, runtime.threads(foreseen.report))
     async with bench.device.session(timeline, bench.folder) as session:
         log = await full_load(
             session,
@@ -260,9 +262,52 @@ def memory_budget(profile: Profile, host: HostFacts) -> MemoryBudget:
     return MemoryBudget(limit_bytes=host.memory_bytes, source="the host's memory")
 
 
+def load_job(
+    workload: Workload, runtime: Runtime, artifact: Artifact, threads: int
+) -> dict[str, Any]:
+    """What every engine is told, wherever it runs."""
+    ids = prompt_ids(workload.prompt_tokens, artifact.shape["vocabulary"])
+    return {
+        "workload": str(workload),
+        "config": runtime.config(artifact, threads),
+        "prompt": {"ids": ids, "text": text_of(ids)},
+        "outputTokens": workload.output_tokens,
+        "warmLimitMs": WARM_LIMIT_MS,
+    }
+
+
+def web_job(
+    workload: Workload, runtime: WebRuntime, artifact: Artifact, base: str, threads: int
+) -> dict[str, Any]:
+    """What the trial page is told; see `runEngine` in engine.js.
+
+    Args:
+        workload: what is asked for.
+        runtime: its engine.
+        artifact: the model.
+        base: URL path that the artifact is served below.
+        threads: how many the engine may use.
+    """
+    return {
+        **load_job(workload, runtime, artifact, threads),
+        "adapter": runtime.adapter,
+        "host": runtime.host,
+        "gpuBytes": artifact.stored_bytes if runtime.backend == "webgpu" else 0,
+        "source": {
+            "kind": workload.source,
+            "files": [
+                {"name": file.name, "bytes": file.bytes, "url": base + file.name}
+                for file in artifact.files
+            ],
+        },
+    }
+
+
 def prompt_ids(count: int, vocabulary: int) -> list[int]:
-    """A prompt of distinct, repeatable token ids; 7 is prime to every vocabulary size here."""
-    return [7 * position % vocabulary for position in range(1, count + 1)]
+    """A prompt of repeatable token ids, each of a word of the synthetic vocabulary."""
+    words = max(1, vocabulary - FIRST_WORD)
+    first = FIRST_WORD if vocabulary > FIRST_WORD else 0
+    return [first + 7 * position % words for position in range(1, count + 1)]
 
 
 def _unknown(reason: str) -> Prediction:

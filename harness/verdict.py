@@ -12,13 +12,18 @@ from collections.abc import Callable, Sequence  # noqa: TC003 - used in the data
 from dataclasses import dataclass
 from typing import Final
 
+from harness.evidence import DEATHS
 from results.record import Evidence, Kind, Verdict
 
-SIGKILL = 9
-SIGSEGV = 11
-SIGBUS = 7
+# As numbers: they are also those of another device, whose names need not be this machine's.
+SIGHUP, SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM = 1, 2, 7, 9, 11, 15
 
-_PROCESSES = {"browser": "the browser", "gpu": "the GPU process", "renderer": "the renderer"}
+_PROCESSES = {
+    "browser": "the browser",
+    "engine": "the engine's process",
+    "gpu": "the GPU process",
+    "renderer": "the renderer",
+}
 
 # Page errors that mean "no memory", by engine and browser. The page itself survives them.
 _OUT_OF_MEMORY = re.compile(
@@ -28,7 +33,19 @@ _OUT_OF_MEMORY = re.compile(
     r"|WebAssembly\.Memory\(\): could not allocate memory"
     r"|grow\(\): (Unable to grow instance memory|Maximum memory size exceeded)"
     r"|GPUOutOfMemoryError|VK_ERROR_OUT_OF_DEVICE_MEMORY"
-    r"|\bout of memory\b|Out of memory",
+    r"|\bout of memory\b|Out of memory"
+    r"|insufficient memory|failed to allocate buffer",
+)
+
+# Page errors that mean that the file is not what the engine takes: about the file, whoever made it,
+# and not about the device.
+_NOT_THE_FILE = re.compile(
+    r"Tensor size does not match"
+    r"|data is not within the file bounds"
+    r"|invalid split file|missing split|tensor '[^']*' not found|missing tensor"
+    r"|not found in the model"
+    r"|invalid magic|unsupported GGUF version",
+    re.IGNORECASE,
 )
 
 # Page errors that mean "not possible here", whatever the free memory: limits of browser or engine.
@@ -78,11 +95,13 @@ class Case:
     @property
     def died(self) -> bool:
         """Whether a process that the load needs is gone."""
-        return self.has(Kind.RENDERER_GONE, Kind.BROWSER_GONE, Kind.DEVICE_LOST)
+        return self.has(*DEATHS)
 
     @property
     def victim(self) -> str:
         """Which process died, in words."""
+        if self.has(Kind.CHILD_GONE):
+            return _PROCESSES["engine"]
         if self.has(Kind.RENDERER_GONE):
             return _PROCESSES["renderer"]
         if self.has(Kind.BROWSER_GONE):
@@ -111,10 +130,31 @@ class Case:
             return None
 
     @property
+    def child_signal(self) -> int | None:
+        """The signal that ended the engine's process; `None` where it ended otherwise or lives."""
+        text = self.value(Kind.CHILD_GONE, "signal")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def child_end(self) -> str:
+        """How the engine's process ended, with its last words, "" while it lives."""
+        if not self.has(Kind.CHILD_GONE):
+            return ""
+        name = self.value(Kind.CHILD_GONE, "name")
+        how = name or f"exit code {self.value(Kind.CHILD_GONE, 'exit_code')}"
+        words = self.value(Kind.CHILD_GONE, "line")
+        return f"{how}: {words}" if words else how
+
+    @property
     def error(self) -> str:
         """The page's error, "" when there is none."""
         found = self.first(Kind.ENGINE_ERROR)
         return f"{found.text('name')}: {found.text('message')}" if found else ""
+
+    @property
+    def rejected(self) -> str:
+        """The first thing that the GPU rejected, "" when there is none."""
+        return self.value(Kind.VALIDATION, "message")
 
     @property
     def phase(self) -> str:
@@ -165,7 +205,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "allocator", Verdict.OOM,
         lambda c: c.has(Kind.OUT_OF_MEMORY_LINE) and c.died,
         lambda c: (
-            f"the browser's allocator gave up during {c.phase}:"
+            f"the allocator gave up during {c.phase}:"
             f" {c.value(Kind.OUT_OF_MEMORY_LINE, 'line')}"
         ),
     ),
@@ -176,10 +216,30 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "allocation-refused", Verdict.OOM,
-        lambda c: _OUT_OF_MEMORY.search(c.error),
-        lambda c: f"the page survived, but memory was refused during {c.phase}: {c.error}",
+        lambda c: _OUT_OF_MEMORY.search(c.error) or _OUT_OF_MEMORY.search(c.rejected),
+        lambda c: (
+            f"the page survived, but memory was refused during {c.phase}: {c.error or c.rejected}"
+        ),
     ),
     # --- died of something else ---------------------------------------------------------------
+    Rule(
+        "segfault", Verdict.CRASH,
+        lambda c: c.child_signal in {SIGSEGV, SIGBUS},
+        lambda c: f"the engine's process crashed during {c.phase} ({c.child_end})",
+    ),
+    Rule(
+        "killed", Verdict.CRASH,
+        lambda c: c.child_signal in {SIGKILL, SIGTERM, SIGINT, SIGHUP},
+        lambda c: (
+            "something other than the kernel's memory killer ended the engine's process during"
+            f" {c.phase} ({c.child_end}; the kernel counted no memory kill)"
+        ),
+    ),
+    Rule(
+        "trap", Verdict.CRASH,
+        lambda c: c.child_signal is not None,
+        lambda c: f"the engine's process ended itself during {c.phase} ({c.child_end})",
+    ),
     Rule(
         "segfault", Verdict.CRASH,
         lambda c: c.signal in {SIGSEGV, SIGBUS},
@@ -222,9 +282,27 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda c: c.value(Kind.UNSUPPORTED, "reason"),
     ),
     Rule(
+        "cpu-fallback", Verdict.UNSUPPORTED,
+        lambda c: c.has(Kind.CPU_FALLBACK),
+        lambda c: (
+            "the engine ran on the CPU instead of the GPU, without saying so:"
+            f" {c.value(Kind.CPU_FALLBACK, 'message')}"
+        ),
+    ),
+    Rule(
+        "artifact", Verdict.INFRA,
+        lambda c: c.has(Kind.ARTIFACT_REFUSED) or _NOT_THE_FILE.search(c.error),
+        lambda c: (
+            f"the model file is not what the engine takes (met during {c.phase}):"
+            f" {c.value(Kind.ARTIFACT_REFUSED, 'message') or c.error}"
+        ),
+    ),
+    Rule(
         "limit", Verdict.UNSUPPORTED,
-        lambda c: _NOT_POSSIBLE.search(c.error),
-        lambda c: f"a limit of the browser or the engine, met during {c.phase}: {c.error}",
+        lambda c: _NOT_POSSIBLE.search(c.error) or _NOT_POSSIBLE.search(c.rejected),
+        lambda c: (
+            f"a limit of the browser or the engine, met during {c.phase}: {c.error or c.rejected}"
+        ),
     ),
     Rule(
         "lab", Verdict.INFRA,
@@ -237,6 +315,20 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda c: f"the engine failed during {c.phase}: {c.error}",
     ),
     Rule(
+        "engine-error", Verdict.CRASH,
+        lambda c: c.has(Kind.CHILD_GONE),
+        lambda c: f"the engine's process ended during {c.phase} ({c.child_end})",
+    ),
+    Rule(
+        "validation", Verdict.CRASH,
+        lambda c: c.has(Kind.VALIDATION) and c.has(Kind.DONE, Kind.DEADLINE),
+        lambda c: (
+            f"tokens came out, but the GPU rejected commands, so they mean nothing: {c.rejected}"
+            if c.has(Kind.DONE)
+            else f"nothing came out of {c.phase} after the GPU had rejected commands: {c.rejected}"
+        ),
+    ),
+    Rule(
         "deadline", Verdict.HANG,
         lambda c: c.has(Kind.DEADLINE),
         lambda c: (
@@ -244,15 +336,7 @@ RULES: Final[tuple[Rule, ...]] = (
             f" for {c.value(Kind.DEADLINE, 'seconds')} s"
         ),
     ),
-    # --- finished: good only with tokens, finite numbers and no validation warning --------------
-    Rule(
-        "validation", Verdict.CRASH,
-        lambda c: c.has(Kind.DONE) and c.has(Kind.VALIDATION),
-        lambda c: (
-            "tokens came out, but the GPU rejected commands, so they mean nothing:"
-            f" {c.value(Kind.VALIDATION, 'message')}"
-        ),
-    ),
+    # --- finished: good only with tokens and finite numbers -----------------------------------
     Rule(
         "not-finite", Verdict.CRASH,
         lambda c: c.has(Kind.DONE) and c.value(Kind.DONE, "finite") == "False",

@@ -77,7 +77,10 @@ class Source(StrEnum):
 class Kind(StrEnum):
     """What was observed."""
 
+    ARTIFACT_REFUSED = "artifact-refused"
     BROWSER_GONE = "browser-gone"
+    CHILD_GONE = "child-gone"
+    CPU_FALLBACK = "cpu-fallback"
     DEADLINE = "deadline"
     DEVICE_LOST = "device-lost"
     DONE = "done"
@@ -169,7 +172,8 @@ class MemoryUse(Part):
     """Peak resident memory while the load ran.
 
     `processes` is the largest single process of each kind (`renderer`, `gpu`, `browser`,
-    `utility`); `group_peak_bytes` is the peak of the whole limited group, page cache included.
+    `utility`; `engine` outside of a browser); `group_peak_bytes` is the peak of the whole limited
+    group, page cache included.
     """
 
     processes: dict[str, Bytes]
@@ -177,16 +181,53 @@ class MemoryUse(Part):
 
     @property
     def engine_bytes(self) -> int:
-        """Peak of the processes that hold the model: the renderer and the GPU process."""
-        return self.processes.get("renderer", 0) + self.processes.get("gpu", 0)
+        """Peak of the processes that hold the model: renderer and GPU process, or the engine's."""
+        return sum(self.processes.get(kind, 0) for kind in ("renderer", "gpu", "engine"))
+
+
+class GpuUse(Part):
+    """What an engine did with WebGPU, seen from the page: its buffers and its pipelines."""
+
+    buffer_peak_bytes: Bytes
+    pipelines: int
+    compile_seconds: Seconds = Field(
+        description="time in which at least one pipeline was being compiled"
+    )
+
+
+class StorageUse(Part):
+    """What the browser said of the page's storage, before and after the artifact was kept there."""
+
+    quota_bytes: Bytes | None = None
+    usage_before_bytes: Bytes | None = None
+    usage_after_bytes: Bytes | None = None
+    persisted: bool | None = None
+
+
+class OfflineLoad(Part):
+    """A second load with the network cut."""
+
+    worked: bool
+    reason: PageText = Field(description="why not, or what it took")
+    seconds: Seconds | None = None
+    tokens: int = 0
 
 
 class Measurement(Part):
-    """What the full load measured; fields stay `None` for a phase that was not reached."""
+    """What the full load measured; fields stay `None` for a phase that was not reached.
+
+    `first_token_seconds` is the first prompt's, as a user meets it: compilation and first use are
+    part of it. `warm_first_token_seconds` is the same prompt's once more; prefill is told by it
+    where it is known.
+    """
 
     download_seconds: Seconds | None = None
     create_seconds: Seconds | None = None
     first_token_seconds: Seconds | None = None
+    warm_first_token_seconds: Seconds | None = None
+    prompt_tokens: int | None = Field(
+        default=None, description="as the engine counted them, with what it puts around a prompt"
+    )
     prefill_tokens_per_s: float | None = None
     decode_ms: Spread | None = Field(
         default=None, description="milliseconds a token, the first decoded token excluded"
@@ -195,6 +236,9 @@ class Measurement(Part):
     token_ms: tuple[float, ...] = ()
     phases: tuple[Phase, ...] = ()
     memory: MemoryUse
+    gpu: GpuUse | None = None
+    storage: StorageUse | None = None
+    offline: OfflineLoad | None = None
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
     wall_seconds: Seconds
@@ -202,6 +246,13 @@ class Measurement(Part):
     detection_seconds: float | None = Field(
         default=None, description="from the first sign of a death to the end of the trial"
     )
+
+    @property
+    def first_use_seconds(self) -> float | None:
+        """What the first prompt took more than the same prompt again: compilation, first use."""
+        if self.first_token_seconds is None or self.warm_first_token_seconds is None:
+            return None
+        return max(0.0, self.first_token_seconds - self.warm_first_token_seconds)
 
     @property
     def decode_tokens_per_s(self) -> float | None:
@@ -232,6 +283,7 @@ class WorkloadRecord(Part):
     runtime: str
     prompt_tokens: int
     output_tokens: int
+    source: str = Field(default="network", description="where the page takes the bytes from")
 
 
 class ArtifactRecord(Part):

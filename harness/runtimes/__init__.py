@@ -10,7 +10,10 @@ from harness.runtimes import onnxruntime_web
 if TYPE_CHECKING:
     from harness.runtimes.base import Runtime
 
-RUNTIMES: dict[str, Runtime] = {runtime.id: runtime for runtime in (*onnxruntime_web.RUNTIMES,)}
+# A line an engine: the order is that of tables.
+_ENGINES = (*onnxruntime_web.RUNTIMES,)
+
+RUNTIMES: dict[str, Runtime] = {runtime.id: runtime for runtime in _ENGINES}
 
 
 def find_runtime(name: str) -> Runtime:

@@ -7,35 +7,9 @@
  * @property {string} bundle  URL of the engine's module
  * @property {string} wasmPaths  URL of the folder with the engine's WebAssembly
  * @property {number} threads
- * @property {string} graph  URL of the .onnx file
- * @property {{name: string, url: string, bytes: number}[]} files  external data
  * @property {{layers: number, kv_heads: number, head_dim: number, vocabulary: number}} shape
  * @property {"fp32" | "fp16"} floatType
  */
-
-/**
- * Fetch a file into one buffer. `Response.arrayBuffer()` ends at 2 GiB; reading the stream into a
- * buffer of the known size does not, and needs no second copy.
- * @param {{url: string, bytes: number}} file
- * @param {(bytes: number) => void} onBytes
- */
-async function fetchInto(file, onBytes) {
-  const response = await fetch(file.url);
-  if (!response.ok || !response.body) throw new Error(`${file.url}: HTTP ${response.status}`);
-  const data = new Uint8Array(file.bytes);
-  const reader = response.body.getReader();
-  let offset = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    if (offset + value.length > data.length) throw new Error(`${file.url}: longer than declared`);
-    data.set(value, offset);
-    offset += value.length;
-    onBytes(value.length);
-  }
-  if (offset !== data.length) throw new Error(`${file.url}: ends after ${offset} bytes`);
-  return data;
-}
 
 /** The index of the largest logit of the last position; -1 when one of them is not a number. */
 function argmax(/** @type {Float32Array} */ logits, /** @type {number} */ vocabulary) {
@@ -81,6 +55,8 @@ export async function createEngine(config, events) {
   function emptyCache() {
     const type = half ? "float16" : "float32";
     for (const name of names) {
+      const old = past[`past_key_values.${name}`];
+      if (old?.location === "gpu-buffer") old.dispose();
       const data = half ? new (globalThis.Float16Array ?? Uint16Array)(0) : new Float32Array(0);
       past[`past_key_values.${name}`] = new ort.Tensor(type, data, [1, kv_heads, 0, head_dim]);
     }
@@ -105,13 +81,18 @@ export async function createEngine(config, events) {
   }
 
   return {
-    /** @param {(done: number, total: number) => void} onProgress */
-    async download(onProgress) {
-      const total = config.files.reduce((sum, file) => sum + file.bytes, 0);
+    /** @param {any} source @param {(done: number, total: number) => void} onProgress */
+    async download(source, onProgress) {
+      const total = source.files.reduce(
+        (/** @type {number} */ sum, /** @type {any} */ file) => sum + file.bytes,
+        0,
+      );
       let done = 0;
       const parts = [];
-      for (const file of config.files) {
-        const data = await fetchInto(file, (bytes) => onProgress((done += bytes), total));
+      for (const file of source.files) {
+        const data = await source.buffer(file.name, (/** @type {number} */ bytes) =>
+          onProgress((done += bytes), total),
+        );
         parts.push({ path: file.name, data });
       }
       return parts;
@@ -123,44 +104,35 @@ export async function createEngine(config, events) {
       const options = {
         executionProviders: [config.backend],
         graphOptimizationLevel: "all",
-        externalData: parts.map((part) => ({ ...part })),
+        externalData: parts.slice(1).map((part) => ({ ...part })),
       };
       if (gpu) {
         options.preferredOutputLocation = Object.fromEntries(
           names.map((name) => [`present.${name}`, "gpu-buffer"]),
         );
       }
-      session = await ort.InferenceSession.create(config.graph, options);
+      session = await ort.InferenceSession.create(parts[0].data, options);
       // The engine has its own copy now. Ours is given back at once: the first run needs the memory,
       // and when the garbage collector would come is anybody's guess (the peak of the same load
       // varied by a whole file size).
       options.externalData = null;
       for (const part of parts) part.data.buffer.transfer?.(0);
       parts.length = 0;
-      if (gpu) {
-        const device = await ort.env.webgpu.device;
-        device.lost.then((/** @type {any} */ info) => {
-          if (info.reason !== "destroyed") events.onDeviceLost(info);
-        });
-        device.addEventListener("uncapturederror", (/** @type {any} */ event) =>
-          events.onValidation(event.error.message),
-        );
-      }
     },
 
     /**
-     * @param {number[]} prompt @param {number} count
-     * @param {(token: {id: number, finite: boolean}) => void} onToken
+     * @param {{ids: number[]}} prompt @param {number} count
+     * @param {(batch: {id: number, finite: boolean}[]) => void} onTokens
      */
-    async generate(prompt, count, onToken) {
+    async generate(prompt, count, onTokens) {
       emptyCache();
-      let length = prompt.length;
-      let id = await step(prompt, length);
-      onToken({ id, finite: id >= 0 });
+      let length = prompt.ids.length;
+      let id = await step(prompt.ids, length);
+      onTokens([{ id, finite: id >= 0 }]);
       for (let i = 1; i < count && id >= 0; i++) {
         length += 1;
         id = await step([id], length);
-        onToken({ id, finite: id >= 0 });
+        onTokens([{ id, finite: id >= 0 }]);
       }
     },
 

@@ -17,6 +17,9 @@ Progress = Callable[[int, int], None]
 
 FloatType = Literal["fp32", "fp16"]
 
+Format = Literal["onnx", "gguf", "task", "litertlm", "tflite"]
+"""How the files are laid out; `task` is MediaPipe's container for the web."""
+
 
 class ArtifactFile(BaseModel):
     """One file of an artifact: its name (relative to the artifact's directory) and its size."""
@@ -33,7 +36,8 @@ class Artifact(BaseModel):
     Attributes:
         key: Content key: a readable prefix and a hash of all that decides on the bytes.
         quantisation: Name in `harness.models.QUANTISATIONS`; None for a real model.
-        float_type: Type of activations, of scales and of the key/value cache.
+        format: How the files are laid out.
+        float_type: Type of activations, of scales and of the key/value cache (ONNX).
         directory: Where the files are. Not part of the manifest: artifacts may be moved.
         entry: The file a runtime is pointed at; it is one of `files`.
         files: All files a runtime reads, the entry first.
@@ -50,10 +54,10 @@ class Artifact(BaseModel):
 
     key: str
     kind: Literal["synthetic", "real"]
-    format: Literal["onnx"] = "onnx"
+    format: Format = "onnx"
     model: str
     quantisation: str | None = None
-    float_type: FloatType
+    float_type: FloatType = "fp32"
     directory: Path = Field(exclude=True)
     entry: str
     files: tuple[ArtifactFile, ...]

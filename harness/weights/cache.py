@@ -20,13 +20,13 @@ from filelock import FileLock, Timeout
 
 from harness.errors import UserError, nearest
 from harness.weights.artifact import Artifact, Progress, read_manifest
-from harness.weights.onnx_writer import PARTIAL, key_of, write
-from harness.weights.options import OnnxOptions, check
+from harness.weights.writing import PARTIAL, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.models import Architecture
+    from harness.weights.plan import Recipe
 
 CACHE_VARIABLE = "TIERLAB_CACHE"
 # Far above the minutes that the largest model takes on a slow disk.
@@ -51,7 +51,7 @@ class ArtifactCache:
     def ensure(
         self,
         model: Architecture,
-        options: OnnxOptions,
+        recipe: Recipe,
         progress: Progress | None = None,
         *,
         waiting: Callable[[str], None] | None = None,
@@ -61,7 +61,7 @@ class ArtifactCache:
 
         Args:
             model: Which model.
-            options: How it is stored.
+            recipe: How it is stored.
             progress: Called only when the artifact is made by this call.
             waiting: Called once with the key when another process is making the artifact.
             wait_seconds: How long to wait for that process.
@@ -70,8 +70,7 @@ class ArtifactCache:
             UserError: the model cannot be written, the disk is short, or the other process did
                 not finish in time.
         """
-        check(model, options)
-        key = key_of(model, options)
+        key = recipe.key(model)
         found = self.find(key)
         if found:
             return found
@@ -80,7 +79,7 @@ class ArtifactCache:
             found = self.find(key)
             if found:
                 return found
-            return write(model, options, self.root / key, progress)
+            return write(recipe.plan(model), self.root / key, progress)
 
     def find(self, key: str) -> Artifact | None:
         """The artifact of that key when it is there and its files are whole."""

@@ -18,19 +18,21 @@ from rich.progress import (
 from rich.table import Table
 
 from harness.errors import UserError
-from harness.models import MODELS, QUANTISATIONS, find_model
+from harness.models import MODELS, QUANTISATIONS, find_model, tiny
 from harness.weights.cache import CACHE_VARIABLE, ArtifactCache
-from harness.weights.onnx_writer import plan_artifact, tiny
-from harness.weights.options import FAMILIES, SHARD_BYTES, OnnxOptions
+from harness.weights.formats import FORMATS, find_format
+from harness.weights.onnx.recipe import SHARD_BYTES, OnnxRecipe
 
 if TYPE_CHECKING:
     from harness.weights.artifact import Artifact
+    from harness.weights.plan import Recipe
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _EXAMPLES = """examples:
   tierlab model make gemma-2b                          1.6 GB, int4, for CPU providers
   tierlab model make gemma-2b --float-type fp16        scales and activations for WebGPU
+  tierlab model make gemma-2b --format gguf            1.4 GB, q4_k, for llama.cpp
   tierlab model make gemma-3-1b-it -q int8 --alias     small file, full size once loaded
   tierlab model make gemma-2-2b-it --tiny              a few hundred kB, for a quick look
   tierlab model list
@@ -67,7 +69,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def _add_make(commands: Subparsers) -> None:
-    names = ", ".join(model.id for model in MODELS.values() if model.family in FAMILIES)
+    written = {family for form in FORMATS.values() for family in form.families}
+    names = ", ".join(model.id for model in MODELS.values() if model.family in written)
     make = commands.add_parser(
         "make",
         help="write a synthetic model, unless it is there already",
@@ -75,15 +78,26 @@ def _add_make(commands: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     make.add_argument("model", help=f"one of: {names}")
-    make.add_argument("-q", "--quantisation", choices=QUANTISATIONS, default="int4")
+    make.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="onnx",
+        help="; ".join(f"{form.name}: for {form.engines}" for form in FORMATS.values())
+        + " (default: onnx)",
+    )
+    make.add_argument(
+        "-q", "--quantisation", choices=QUANTISATIONS, help="default: the format's own"
+    )
     make.add_argument(
         "--float-type",
         choices=("fp32", "fp16"),
         default="fp32",
-        help="activations, scales and cache: fp32 for CPU (default), fp16 for WebGPU",
+        help="ONNX: activations, scales and cache; fp32 for CPU (default), fp16 for WebGPU",
     )
     make.add_argument(
-        "--alias", action="store_true", help="all layers share one layer's bytes in the file"
+        "--alias",
+        action="store_true",
+        help="ONNX: all layers share one layer's bytes in the file",
     )
     make.add_argument("--seed", type=int, default=1, help="of the random weights (default: 1)")
     make.add_argument(
@@ -91,7 +105,7 @@ def _add_make(commands: Subparsers) -> None:
         type=int,
         metavar="MB",
         default=SHARD_BYTES >> 20,
-        help="largest data file in MiB (default: %(default)s)",
+        help="ONNX: largest data file in MiB (default: %(default)s)",
     )
     make.add_argument("--tiny", action="store_true", help="a small model of the same family")
     make.set_defaults(func=_make)
@@ -101,13 +115,7 @@ def _make(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     if arguments.tiny:
         model = tiny(model)
-    options = OnnxOptions(
-        quantisation=arguments.quantisation,
-        float_type=arguments.float_type,
-        shard_bytes=arguments.shard_mb << 20,
-        alias_layers=arguments.alias,
-        seed=arguments.seed,
-    )
+    recipe = _recipe(arguments)
     cache = ArtifactCache(arguments.cache)
     cache.sweep()
     console = Console(stderr=True)
@@ -120,18 +128,32 @@ def _make(arguments: argparse.Namespace) -> int:
         console=console,
         transient=True,
     )
-    total = plan_artifact(model, options).total_bytes
+    total = recipe.plan(model).total_bytes
     with bar:
         task = bar.add_task(model.id, total=total)
         artifact = cache.ensure(
             model,
-            options,
+            recipe,
             lambda done, _total: bar.update(task, completed=done),
             waiting=lambda key: bar.console.print(f"another process is making {key}: waiting"),
         )
     console.print(_describe(artifact), highlight=False, soft_wrap=True)
     print(artifact.entry_path)  # noqa: T201 - alone on the standard output, for scripts
     return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    form = find_format(arguments.format)
+    quantisation = arguments.quantisation or form.quantisations[0]
+    if form.name != "onnx":
+        return form.recipe(quantisation, arguments.seed)
+    return OnnxRecipe(
+        quantisation=quantisation,
+        float_type=arguments.float_type,
+        shard_bytes=arguments.shard_mb << 20,
+        alias_layers=arguments.alias,
+        seed=arguments.seed,
+    )
 
 
 def _describe(artifact: Artifact) -> str:

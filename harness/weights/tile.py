@@ -45,7 +45,7 @@ class TileSource:
     """
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self.seed = seed
         self._tiles: dict[tuple[Fill, Element], npt.NDArray[np.uint64]] = {}
         self._buffer = np.empty(PIECE_BYTES // 8, np.uint64)
 
@@ -91,7 +91,7 @@ class TileSource:
         return self._tiles[key]
 
     def _generator(self, name: str) -> np.random.SFC64:
-        digest = hashlib.sha256(f"{self._seed}\0{name}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
         return np.random.SFC64(np.random.SeedSequence(int.from_bytes(digest)))
 
 

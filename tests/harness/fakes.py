@@ -44,11 +44,11 @@ def load_well(emit: OnEvent, _: Timeline) -> None:
         {"type": "progress", "done": 10, "total": 10},
         {"type": "phase", "name": "create", "at_ms": 1000},
         {"type": "phase", "name": "first-token", "at_ms": 3000},
-        {"type": "token", "id": 5, "ms": 160},
+        {"type": "tokens", "ids": [5], "ms": 160, "finite": True},
         {"type": "phase", "name": "decode", "at_ms": 3160},
-        {"type": "token", "id": 6, "ms": 90},
-        {"type": "token", "id": 7, "ms": 40},
-        {"type": "token", "id": 8, "ms": 40},
+        {"type": "tokens", "ids": [6], "ms": 90, "finite": True},
+        {"type": "tokens", "ids": [7], "ms": 40, "finite": True},
+        {"type": "tokens", "ids": [8], "ms": 40, "finite": True},
         {"type": "done", "at_ms": 3330, "tokens": 4, "finite": True},
     ]
     for event in events:

@@ -19,7 +19,7 @@ from harness.models import Workload
 from harness.profiles import load_profiles
 from harness.state import state_directory
 from harness.trial import TrialSettings
-from harness.weights.options import OnnxOptions
+from harness.weights.onnx.recipe import OnnxRecipe
 from results.record import Record, Verdict
 from results.store import FILE_NAME, Store
 from tests.harness.fakes import FakeDevice, artifact, probe_well
@@ -44,7 +44,7 @@ class Bench:
         self.folder = folder
         self.outcomes: list[Record | BaseException] = []
         self.opened: list[str] = []
-        self.asked: list[OnnxOptions] = []
+        self.asked: list[OnnxRecipe] = []
         self.said: list[str] = []
 
     @asynccontextmanager
@@ -53,7 +53,7 @@ class Bench:
         yield FakeDevice(probe_well, profile=profile)
 
     async def run_trial(
-        self, *_: object, artifact_source: Callable[[OnnxOptions], Artifact], **__: object
+        self, *_: object, artifact_source: Callable[[OnnxRecipe], Artifact], **__: object
     ) -> Record:
         lease = FileLock(self.folder / "state" / "leases" / "machine.lock")
         with pytest.raises(Timeout):  # the device is leased
@@ -199,17 +199,17 @@ def test_an_interrupt_lets_the_machine_go(bench: Bench) -> None:
 def test_the_users_own_file_is_taken_as_it_is(bench: Bench) -> None:
     own = artifact()
     with bench.open(artifact=own) as lab:
-        assert lab._artifact(WORKLOAD, OnnxOptions()) is own
+        assert lab._artifact(WORKLOAD, OnnxRecipe()) is own
 
 
 def test_a_made_file_is_asked_of_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ensure(_: ArtifactCache, model: Any, __: OnnxOptions, progress: Any) -> Artifact:
+    def ensure(_: ArtifactCache, model: Any, __: OnnxRecipe, progress: Any) -> Artifact:
         for done in range(0, 101, 5):
             progress(done << 20, 100 << 20)
         return artifact(model.id)
 
     monkeypatch.setattr("harness.weights.cache.ArtifactCache.ensure", ensure)
-    bench.outcomes, bench.asked = [record()], [OnnxOptions()]
+    bench.outcomes, bench.asked = [record()], [OnnxRecipe()]
     with bench.open() as lab:
         lab.trial(DESKTOP, WORKLOAD)
     told = [line for line in bench.said if line.startswith("making the model file")]

@@ -12,7 +12,7 @@ from harness.devices.base import TabLostError
 from harness.evidence import Timeline
 from harness.load import TEXT_CHARACTERS, Deadlines, Follower, LoadLog, full_load
 from harness.verdict import judge
-from results.record import Evidence, Kind, Source, Verdict
+from results.record import Evidence, GpuUse, Kind, Source, StorageUse, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def phase(name: str, at_ms: float) -> PageEvent:
 
 
 def token(number: int, ms: float = 10) -> PageEvent:
-    return {"type": "token", "id": number, "ms": ms, "index": 0}
+    return {"type": "tokens", "ids": [number], "ms": ms, "finite": number >= 0}
 
 
 def test_phases_are_closed_by_the_next_one_and_by_the_end() -> None:
@@ -93,6 +93,38 @@ def test_what_the_page_reports_becomes_evidence(
     assert [(i.source, i.kind, i.detail) for i in timeline.items] == [(Source.PAGE, kind, detail)]
 
 
+def test_what_an_engine_tells_of_itself() -> None:
+    follower, timeline = follow(
+        {"type": "prompt", "tokens": 17},
+        {"type": "tokens", "ids": [300, 301, 302], "ms": 30, "finite": None},
+        {"type": "warm", "ms": 12.5},
+        {"type": "gpu", "bytes": 1, "peak_bytes": 7, "pipelines": 3, "compile_ms": 1500},
+        {"type": "storage", "quota_bytes": 9, "usage_before_bytes": None, "persisted": False},
+        {"type": "done", "tokens": 3, "finite": None, "at_ms": 50},
+    )
+    log = follower.log
+    assert (log.prompt_tokens, log.warm_ms) == (17, 12.5)
+    assert (log.tokens, log.token_ms) == ([300, 301, 302], [10, 10, 10])
+    assert log.gpu == GpuUse(buffer_peak_bytes=7, pipelines=3, compile_seconds=1.5)
+    assert log.storage == StorageUse(quota_bytes=9, persisted=False)
+    assert judge(timeline.items).verdict is Verdict.OK
+
+
+def test_an_engine_without_webgpu_has_no_figures_of_it() -> None:
+    follower, _ = follow(
+        {"type": "gpu", "bytes": 0, "peak_bytes": 0, "pipelines": 0, "compile_ms": 0}
+    )
+    assert follower.log == LoadLog()
+
+
+def test_a_run_on_the_wrong_processor_and_a_file_of_another_kind() -> None:
+    for kind, verdict in (("cpu-fallback", "unsupported"), ("artifact-refused", "infra")):
+        _, timeline = follow({"type": kind, "message": "0 bytes"})
+        judged = judge(timeline.items)
+        assert judged.verdict == verdict
+        assert "0 bytes" in judged.explanation
+
+
 HOSTILE: list[Any] = [
     None,
     7,
@@ -109,10 +141,18 @@ HOSTILE: list[Any] = [
     {"type": "phase", "name": "create", "at_ms": None},
     {"type": "progress", "done": float("inf"), "total": 1},
     {"type": "progress", "done": -1, "total": 1},
-    {"type": "token", "id": float("inf"), "ms": 1},
-    {"type": "token", "id": "9" * 5000, "ms": 1},
-    {"type": "token", "id": 1, "ms": float("nan")},
-    {"type": "token", "id": 1, "ms": -1},
+    {"type": "tokens", "ids": [float("inf")], "ms": 1},
+    {"type": "tokens", "ids": ["9" * 5000], "ms": 1},
+    {"type": "tokens", "ids": [1], "ms": float("nan")},
+    {"type": "tokens", "ids": [1], "ms": -1},
+    {"type": "tokens", "ids": 1, "ms": 1},
+    {"type": "prompt", "tokens": -1},
+    {"type": "warm", "ms": "long"},
+    {"type": "gpu", "pipelines": 1},
+    {"type": "gpu", "pipelines": 1, "peak_bytes": 1, "compile_ms": float("inf")},
+    {"type": "storage", "quota_bytes": "much"},
+    {"type": "cpu-fallback"},
+    {"type": "artifact-refused"},
     {"type": "done", "tokens": 3, "finite": True, "at_ms": 1},
     {"type": "done", "tokens": 0, "at_ms": 1},
     {"type": "error"},
@@ -149,15 +189,17 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner)),
     max_leaves=5,
 )
-TYPES = ["phase", "progress", "token", "done", "disposed", "error", "unsupported", "device-lost",
-         "validation", "event", "_class__", "nonsense"]  # fmt: skip
+TYPES = ["phase", "progress", "tokens", "done", "disposed", "error", "unsupported", "device-lost",
+         "prompt", "warm", "gpu", "storage", "cpu-fallback", "artifact-refused", "validation",
+         "event", "_class__", "nonsense"]  # fmt: skip
 EVENTS = st.one_of(
     VALUES,
     st.fixed_dictionaries(
         {"type": st.one_of(st.sampled_from(TYPES), VALUES)},
         optional=dict.fromkeys(
-            ["name", "at_ms", "done", "total", "id", "ms", "tokens", "finite", "message",
-             "reason", "stack"],
+            ["name", "at_ms", "done", "total", "ids", "ms", "tokens", "finite", "message",
+             "reason", "stack", "pipelines", "peak_bytes", "compile_ms", "quota_bytes",
+             "persisted"],
             VALUES,
         ),
     ),

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from harness.devices.base import OnEvent
     from harness.evidence import Timeline
     from harness.weights.artifact import Artifact
-    from harness.weights.options import OnnxOptions
+    from harness.weights.plan import Recipe
 
 WORKLOAD = Workload("gemma-3-270m", "int4", "onnxruntime-web/wasm", 16, 4)
 
 
-def no_artifact(_: OnnxOptions) -> Artifact:
+def no_artifact(_: Recipe) -> Artifact:
     raise AssertionError("nothing may be made here")
 
 
@@ -111,9 +111,12 @@ def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
     ((function, job),) = load
     assert function == "tierlabStart"
     assert job["workload"] == str(WORKLOAD)
-    assert len(job["prompt"]) == 16
+    assert len(job["prompt"]["ids"]) == len(job["prompt"]["text"].split()) == 16
+    assert job["host"] == "worker"
+    assert job["gpuBytes"] == 0
     assert job["outputTokens"] == 4
-    assert job["config"]["graph"] == "/artifacts/gemma-3-270m-int4/model.onnx"
+    assert job["source"]["kind"] == "network"
+    assert job["source"]["files"][0]["url"] == "/artifacts/gemma-3-270m-int4/model.onnx"
 
 
 def test_the_raw_evidence_is_kept_beside_the_record(tmp_path: Path) -> None:
@@ -216,7 +219,7 @@ def says_an_error(emit: OnEvent, _: Timeline) -> None:
 
 
 def says_nonsense(emit: OnEvent, _: Timeline) -> None:
-    emit({"type": "token", "id": "many"})
+    emit({"type": "tokens", "ids": "many"})
 
 
 def finishes_without_tokens(emit: OnEvent, _: Timeline) -> None:

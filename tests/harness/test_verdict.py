@@ -45,6 +45,11 @@ STORIES: dict[str, Story] = {
     "browser-gone": (CREATE, (Kind.BROWSER_GONE, {})),
     "gpu-lost": (CREATE, (Kind.GPU_PROCESS_GONE, {"line": "exit_code=9"}), (Kind.DEVICE_LOST, {})),
     "not-possible": ((Kind.UNSUPPORTED, {"reason": "no WebGPU adapter"}),),
+    "cpu-fallback": (CREATE, (Kind.CPU_FALLBACK, {"message": "0 bytes in GPU buffers"})),
+    "artifact": (
+        CREATE,
+        (Kind.ENGINE_ERROR, {"name": "Error", "message": "Tensor size does not match: a"}),
+    ),
     "limit": (
         CREATE,
         (Kind.ENGINE_ERROR, {"name": "Error", "message": "no available backend found. ERR: x"}),

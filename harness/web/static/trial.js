@@ -1,6 +1,7 @@
 // The trial page. It starts the engine in a worker, so that the page itself stays alive to report
-// while the engine is busy, and hands every event on to the harness. Nothing waits inside a call
-// into this page: `tierlabStart` and `tierlabProbe` answer at once, and the rest are events.
+// while the engine is busy (or here, for engines that need what workers do not have), and hands
+// every event on to the harness. Nothing waits inside a call into this page: `tierlabStart` and
+// `tierlabProbe` answer at once, and the rest are events.
 
 /** @param {Record<string, unknown>} event */
 function emit(event) {
@@ -14,6 +15,7 @@ function show(id, text) {
 }
 
 const MIB = 1024 * 1024;
+let count = 0;
 
 /** @param {Record<string, any>} event */
 function draw(event) {
@@ -28,8 +30,9 @@ function draw(event) {
       show("bytes", `${Math.round(event.done / MIB)} of ${Math.round(event.total / MIB)} MiB`);
       break;
     }
-    case "token":
-      show("tokens", String(event.index + 1));
+    case "tokens":
+      count += event.ids.length;
+      show("tokens", String(count));
       break;
     case "done":
       show("outcome", `done: ${event.tokens} tokens`);
@@ -50,11 +53,26 @@ function report(event) {
 }
 
 /**
- * Start a full load. @param {{workload: string, adapter: string, config: object}} job
- * @returns {boolean} true: the worker was started; what it does arrives as events
+ * Keep the page for a load without a network. Where that does not work this load goes on: it is the
+ * later one that will fail. What the engine loads is kept only when this is done before it starts.
  */
-globalThis.tierlabStart = (job) => {
-  show("workload", job.workload);
+async function keep() {
+  try {
+    const { keepOffline } = await import("/page/offline.js");
+    await keepOffline();
+  } catch (error) {
+    console.warn("the page is not kept:", error);
+  }
+}
+
+/** @param {any} job */
+async function start(job) {
+  if (job.keepOffline) await keep();
+  if (job.host === "page") {
+    const { runEngine } = await import("/page/engine.js");
+    await runEngine(job, report);
+    return;
+  }
   const worker = new Worker("/page/worker.js", { type: "module" });
   worker.onmessage = ({ data }) => report(data);
   // A worker that fails to start, or throws outside of its own handlers, ends here.
@@ -67,6 +85,20 @@ globalThis.tierlabStart = (job) => {
     });
   };
   worker.postMessage(job);
+}
+
+/**
+ * Start a full load. @param {any} job  see `runEngine` in engine.js; `host`: "page" or "worker";
+ *   `keepOffline`: whether to keep the page and the engine for a load without a network
+ * @returns {boolean} true: the load was started; what it does arrives as events
+ */
+globalThis.tierlabStart = (job) => {
+  show("workload", job.workload);
+  const picker = /** @type {HTMLInputElement} */ (document.getElementById("files"));
+  job.source.picked = [...(picker.files ?? [])];
+  start(job).catch((error) =>
+    report({ type: "error", name: "PageError", message: String(error?.message ?? error) }),
+  );
   return true;
 };
 

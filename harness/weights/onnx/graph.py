@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from harness.models import Architecture
-    from harness.weights.options import OnnxOptions
+    from harness.weights.onnx.recipe import OnnxRecipe
 
 CONTRIB = "com.microsoft"
 EPSILON = 1e-6
@@ -68,8 +68,8 @@ class Graph:
     tensors: tuple[TensorSpec, ...]
 
 
-def build(model: Architecture, options: OnnxOptions) -> Graph:
-    """The graph of `model`, whose family must be one that `harness.weights.options` names."""
+def build(model: Architecture, options: OnnxRecipe) -> Graph:
+    """The graph of `model`, whose family must be one that `harness.weights.onnx.recipe` names."""
     return _Builder(model, options).build()
 
 
@@ -97,7 +97,7 @@ def with_external_data(graph: Graph, locations: Mapping[str, tuple[str, int]]) -
 @dataclass
 class _Builder:
     shape: Architecture
-    options: OnnxOptions
+    options: OnnxRecipe
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -214,7 +214,7 @@ class _Builder:
         if self.quantisation.block:
             return self.quantised_linear(x, name, rows, columns)
         weight = self.tensor(
-            f"{name}.weight", (columns, rows), self.weight_fill(columns), "float16"
+            f"{name}.weight", (columns, rows), self.weight_fill(columns), self.stored
         )
         return self.node("MatMul", [x, self.as_float(weight)], f"{name}/out")
 
@@ -229,11 +229,17 @@ class _Builder:
             **attributes,
         )
 
+    @property
+    def stored(self) -> Element:
+        """The type of weights that are no codes."""
+        return "float32" if self.quantisation.name == "fp32" else "float16"
+
     def as_float(self, name: str) -> str:
-        """A float16 weight or value in the type of the activations."""
-        if self.element == "float16":
+        """A weight, or a row of one, in the type of the activations."""
+        if self.element == self.stored:
             return name
-        return self.node("Cast", [name], f"{name}/fp32", to=TensorProto.FLOAT)
+        wanted = _ELEMENT_TYPES[self.element]
+        return self.node("Cast", [name], f"{name}/cast", to=wanted)
 
     def embedding(self) -> str:
         """Rows of the vocabulary table; Gemma multiplies them by sqrt(hidden)."""
@@ -259,7 +265,7 @@ class _Builder:
             x = self.node("Reshape", [x, self.integers("shape.hidden", 0, 0, columns)], "embed/out")
         else:
             fill = self.weight_fill(columns)
-            weight = self.tensor(f"{table}.weight", (rows, columns), fill, "float16")
+            weight = self.tensor(f"{table}.weight", (rows, columns), fill, self.stored)
             x = self.node("Gather", [weight, "input_ids"], "embed/out", axis=0)
             x = self.as_float(x)
         if shape.family.startswith("gemma"):
@@ -274,7 +280,7 @@ class _Builder:
         if self.quantisation.block:
             return self.quantised_linear(x, "lm_head", rows, columns)
         weight = self.tensor(
-            "lm_head.weight", (rows, columns), self.weight_fill(columns), "float16"
+            "lm_head.weight", (rows, columns), self.weight_fill(columns), self.stored
         )
         # Gemm multiplies by the transposed table in place, where MatMul would need a second copy.
         flat = self.node("Reshape", [x, self.integers("shape.flat", -1, columns)], "lm_head/flat")

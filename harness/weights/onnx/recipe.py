@@ -1,4 +1,4 @@
-"""What may be chosen about a synthetic ONNX model."""
+"""What may be chosen about a synthetic ONNX model: the recipe of the writer in `writer`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError, unknown
 from harness.models import find_quantisation
+from harness.weights.plan import content_key
 
 if TYPE_CHECKING:
     from harness.models import Architecture
     from harness.weights.artifact import FloatType
+    from harness.weights.plan import ArtifactPlan
 
+# Raise it with every change of the graph, the layout or the random source: keys depend on it.
+WRITER_VERSION = 1
+
+# As exported models are stored; others (those of GGUF) have no operators in ONNX.
+QUANTISATIONS = ("int4", "int8", "fp16", "fp32")
 FAMILIES = ("gemma", "gemma2", "gemma3", "qwen2")
 
 # Each file is one response body, one browser cache entry and, where a runtime wants the bytes, one
@@ -22,11 +29,11 @@ SHARD_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxOptions:
+class OnnxRecipe:
     """Choices for the ONNX writer; every one of them changes the bytes, and so the key.
 
     Attributes:
-        quantisation: `int4` or `int8` (blocks of 32, MatMulNBits) or `fp16` (plain MatMul).
+        quantisation: `int4` or `int8` (blocks of 32, MatMulNBits), `fp16` or `fp32` (plain MatMul).
         float_type: Activations, scales and the key/value cache. `fp32` is for CPU providers, where
             float16 kernels are missing or slow; `fp16` is for WebGPU.
         shard_bytes: No data file is larger, unless a single tensor is.
@@ -48,8 +55,27 @@ class OnnxOptions:
     accuracy_level: int = 4
     positions: int = 8192
 
+    def key(self, model: Architecture) -> str:
+        """See `Recipe.key`."""
+        check(model, self)
+        alias = "-alias" if self.alias_layers else ""
+        return content_key(
+            model,
+            self,
+            format="onnx",
+            version=WRITER_VERSION,
+            label=f"{self.quantisation}-{self.float_type}{alias}",
+        )
 
-def check(model: Architecture, options: OnnxOptions) -> None:
+    def plan(self, model: Architecture) -> ArtifactPlan:
+        """See `Recipe.plan`."""
+        # onnx is slow to import, and most runs find their artifact in the cache.
+        from harness.weights.onnx.writer import plan_artifact  # noqa: PLC0415
+
+        return plan_artifact(model, self)
+
+
+def check(model: Architecture, options: OnnxRecipe) -> None:
     """Raise for what cannot be written.
 
     Raises:
@@ -57,6 +83,11 @@ def check(model: Architecture, options: OnnxOptions) -> None:
             is not a multiple of the quantisation's block.
     """
     quantisation = find_quantisation(options.quantisation)
+    if options.quantisation not in QUANTISATIONS:
+        raise UserError(
+            f"ONNX has no operators for {options.quantisation} weights",
+            f"use {', '.join(QUANTISATIONS)}",
+        )
     if options.float_type not in ("fp32", "fp16"):
         raise unknown("float type", options.float_type, ("fp32", "fp16"))
     if options.shard_bytes <= 0:

@@ -1,17 +1,14 @@
-"""Where each tensor lies in the external data files, and the writing of those files."""
+"""Where each tensor lies in the external data files."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from harness.weights.tensors import TensorSpec
-    from harness.weights.tile import TileSource
 
 # A native runtime maps tensors into memory, which needs them on page boundaries.
 ALIGNMENT = 4096
@@ -68,51 +65,3 @@ def plan(tensors: Iterable[TensorSpec], shard_bytes: int) -> Plan:
         placements.append(Placement(tensor, len(sizes) - 1, offset))
         sizes[-1] = offset + tensor.bytes
     return Plan(tuple(placements), tuple(sizes))
-
-
-def write_shards(
-    layout: Plan, paths: Sequence[Path], source: TileSource, wrote: Callable[[int], None]
-) -> None:
-    """Write each file of `layout` to its path, and fsync it.
-
-    `wrote` is called with the number of bytes since its last call.
-
-    Raises:
-        OSError: a file could not be written, for instance because the disk is full.
-    """
-    for shard, path in enumerate(paths):
-        with path.open("xb", buffering=0) as file:
-            position = 0
-            for placement in layout.placements:
-                if placement.shard != shard:
-                    continue
-                padding = placement.offset - position
-                write_all(file.fileno(), memoryview(bytes(padding)))
-                wrote(padding)
-                for piece in source.pieces(placement.tensor):
-                    write_all(file.fileno(), piece)
-                    wrote(len(piece))
-                position = placement.end
-            os.fsync(file.fileno())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a small file, and fsync it."""
-    with path.open("xb", buffering=0) as file:
-        write_all(file.fileno(), memoryview(content))
-        os.fsync(file.fileno())
-
-
-def write_all(descriptor: int, content: memoryview) -> None:
-    """Write all of `content`: one call may take only a part of it."""
-    while content:
-        content = content[os.write(descriptor, content) :]
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

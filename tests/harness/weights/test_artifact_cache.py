@@ -12,27 +12,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import UserError
-from harness.models import MODELS
+from harness.models import MODELS, tiny
 from harness.weights.artifact import MANIFEST
 from harness.weights.cache import ArtifactCache, default_root
-from harness.weights.onnx_writer import PARTIAL, key_of, tiny
-from harness.weights.options import OnnxOptions
+from harness.weights.onnx.recipe import OnnxRecipe
+from harness.weights.writing import PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 TINY = tiny(MODELS["gemma-2b"])
-KEY = key_of(TINY, OnnxOptions())
+KEY = OnnxRecipe().key(TINY)
 
 # Says "writing" once data is on the disk, then waits for a line, then goes on.
 WRITER = """
 import sys
 from pathlib import Path
-from harness.models import MODELS
+from harness.models import MODELS, tiny
 from harness.weights.cache import ArtifactCache
-from harness.weights.onnx_writer import tiny
-from harness.weights.options import OnnxOptions
+from harness.weights.onnx.recipe import OnnxRecipe
 
 def progress(done, total):
     print("writing", flush=True)
@@ -42,7 +41,7 @@ def waiting(key):
     print("waiting", flush=True)
 
 cache = ArtifactCache(Path(sys.argv[1]))
-artifact = cache.ensure(tiny(MODELS["gemma-2b"]), OnnxOptions(), progress, waiting=waiting)
+artifact = cache.ensure(tiny(MODELS["gemma-2b"]), OnnxRecipe(), progress, waiting=waiting)
 print(artifact.key, flush=True)
 """
 
@@ -75,11 +74,11 @@ def go_on(process: subprocess.Popen[str]) -> None:
 def test_made_once_and_found_again(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path)
     calls: list[int] = []
-    made = cache.ensure(TINY, OnnxOptions(), lambda done, _: calls.append(done))
+    made = cache.ensure(TINY, OnnxRecipe(), lambda done, _: calls.append(done))
     assert calls
     assert made.directory == tmp_path / KEY
     calls.clear()
-    assert cache.ensure(TINY, OnnxOptions(), lambda done, _: calls.append(done)) == made
+    assert cache.ensure(TINY, OnnxRecipe(), lambda done, _: calls.append(done)) == made
     assert not calls
     assert cache.list() == (made,)
 
@@ -87,7 +86,7 @@ def test_made_once_and_found_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("harm", ["missing", "short", "manifest", "other key"])
 def test_a_damaged_entry_is_made_anew(tmp_path: Path, harm: str) -> None:
     cache = ArtifactCache(tmp_path)
-    made = cache.ensure(TINY, OnnxOptions())
+    made = cache.ensure(TINY, OnnxRecipe())
     data = made.directory / made.files[1].name
     content = data.read_bytes()
     if harm == "missing":
@@ -101,15 +100,15 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, harm: str) -> None:
         (made.directory / MANIFEST).write_text(manifest.replace(KEY, "other"))
     assert cache.list() == ()
     assert cache.find(KEY) is None
-    assert cache.ensure(TINY, OnnxOptions()) == made
+    assert cache.ensure(TINY, OnnxRecipe()) == made
     assert data.read_bytes() == content
     assert [path.name for path in tmp_path.glob("*") if path.name != ".locks"] == [KEY]
 
 
 def test_removing(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path)
-    made = cache.ensure(TINY, OnnxOptions())
-    other = cache.ensure(TINY, OnnxOptions(seed=2))
+    made = cache.ensure(TINY, OnnxRecipe())
+    other = cache.ensure(TINY, OnnxRecipe(seed=2))
     assert cache.remove(made.key) >= made.total_bytes
     assert cache.list() == (other,)
     with pytest.raises(UserError, match=f"no artifact '{KEY}'.*\n.*did you mean {other.key}"):
@@ -122,7 +121,7 @@ def test_nothing_but_artifacts_can_be_removed(tmp_path: Path, name: str) -> None
     kept.parent.mkdir()
     kept.touch()
     cache = ArtifactCache(tmp_path)
-    cache.ensure(TINY, OnnxOptions())
+    cache.ensure(TINY, OnnxRecipe())
     with pytest.raises(UserError, match="no artifact"):
         cache.remove(name)
     assert cache.sweep() == (0, 0)
@@ -157,7 +156,7 @@ def test_the_next_writer_clears_up_too(tmp_path: Path) -> None:
         assert line(process) == "writing"
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=30)
-    made = ArtifactCache(tmp_path).ensure(TINY, OnnxOptions())
+    made = ArtifactCache(tmp_path).ensure(TINY, OnnxRecipe())
     assert made.damage() is None
     assert not list(tmp_path.glob(f"{PARTIAL}*"))
 
@@ -181,14 +180,14 @@ def test_waiting_has_an_end(tmp_path: Path) -> None:
     with writer(tmp_path) as process:
         assert line(process) == "writing"
         with pytest.raises(UserError, match=f"another process has been busy with {KEY}"):
-            cache.ensure(TINY, OnnxOptions(), waiting=told.append, wait_seconds=0)
+            cache.ensure(TINY, OnnxRecipe(), waiting=told.append, wait_seconds=0)
     assert told == [KEY]
 
 
 def test_a_root_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot use the artifact cache"):
-        ArtifactCache(tmp_path / "file").ensure(TINY, OnnxOptions())
+        ArtifactCache(tmp_path / "file").ensure(TINY, OnnxRecipe())
 
 
 def test_the_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.models import MODELS
-from harness.weights.onnx_writer import tiny, write
-from harness.weights.options import OnnxOptions
-from harness.weights.real import real_artifact
+from harness.models import MODELS, tiny
+from harness.weights.onnx.real import real_artifact
+from harness.weights.onnx.recipe import OnnxRecipe
+from harness.weights.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sample(tmp_path: Path) -> Artifact:
     """A decoder in three files."""
-    options = OnnxOptions(float_type="fp16", shard_bytes=150_000)
-    return write(tiny(MODELS["gemma-2-2b-it"]), options, tmp_path / "my model")
+    options = OnnxRecipe(float_type="fp16", shard_bytes=150_000)
+    return write(options.plan(tiny(MODELS["gemma-2-2b-it"])), tmp_path / "my model")
 
 
 def edit(artifact: Artifact, change: Callable[[onnx.ModelProto], object]) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.weights.shards import ALIGNMENT, Plan, plan, write_shards
+from harness.weights.onnx.shards import ALIGNMENT, Plan, plan
 from harness.weights.tensors import Bits, TensorSpec
-from harness.weights.tile import TileSource
-
-if TYPE_CHECKING:
-    import pytest
 
 tensors = st.lists(
     st.tuples(st.integers(1, 50_000), st.sampled_from([None, "a", "b"])), max_size=30
@@ -48,24 +43,6 @@ def test_sizes_sum_up(specs: list[TensorSpec], limit: int) -> None:
     stored = sum(place.tensor.bytes for place in layout.placements)
     assert stored <= layout.total_bytes < stored + ALIGNMENT * (len(layout.placements) + 1)
     assert layout.total_bytes == sum(layout.shard_sizes)
-
-
-@settings(max_examples=10, deadline=None)
-@given(specs=tensors, limit=st.integers(1, 100_000))
-def test_files_are_what_was_planned(
-    tmp_path_factory: pytest.TempPathFactory, specs: list[TensorSpec], limit: int
-) -> None:
-    layout = plan(specs, limit)
-    directory = tmp_path_factory.mktemp("shards")
-    paths = [directory / str(number) for number in range(len(layout.shard_sizes))]
-    counts: list[int] = []
-    source = TileSource(3)
-    write_shards(layout, paths, source, counts.append)
-    assert [path.stat().st_size for path in paths] == list(layout.shard_sizes)
-    assert sum(counts) == layout.total_bytes
-    for place in layout.placements:
-        content = paths[place.shard].read_bytes()[place.offset : place.end]
-        assert content == b"".join(map(bytes, source.pieces(place.tensor)))
 
 
 def test_nothing_to_write() -> None:

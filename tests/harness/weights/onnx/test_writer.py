@@ -15,26 +15,21 @@ import onnx
 import pytest
 
 from harness.errors import UserError
-from harness.models import MODELS, Architecture
-from harness.weights import onnx_writer
-from harness.weights.artifact import MANIFEST, read_manifest
-from harness.weights.onnx_writer import (
-    DISK_MARGIN,
-    PARTIAL,
-    key_of,
-    plan_artifact,
-    tiny,
-    write,
-)
-from harness.weights.options import FAMILIES, OnnxOptions
-from tests.harness.weights.native import Native, greedy
-from tests.harness.weights.reference import Reference
+from harness.models import MODELS, Architecture, tiny
+from harness.weights import writing
+from harness.weights.artifact import MANIFEST, Progress, read_manifest
+from harness.weights.onnx import recipe as recipe_module
+from harness.weights.onnx.recipe import FAMILIES, OnnxRecipe
+from harness.weights.writing import DISK_MARGIN, PARTIAL
+from tests.harness.weights.onnx.native import Native, greedy
+from tests.harness.weights.onnx.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from harness.weights.artifact import Artifact
+    from harness.weights.plan import ArtifactPlan
 
     Make = Callable[..., tuple[Architecture, Artifact]]
 
@@ -42,6 +37,22 @@ if TYPE_CHECKING:
 MODEL_IDS = ("gemma-2b", "gemma-2-2b-it", "gemma-3-1b-it", "qwen2.5-0.5b")
 PROMPT = [number * 7 % 1000 for number in range(20)]
 TINY = tiny(MODELS["gemma-2b"])
+
+
+def plan_artifact(model: Architecture, recipe: OnnxRecipe) -> ArtifactPlan:
+    return recipe.plan(model)
+
+
+def key_of(model: Architecture, recipe: OnnxRecipe) -> str:
+    return recipe.key(model)
+
+
+def write(
+    model: Architecture, recipe: OnnxRecipe, directory: Path, progress: Progress | None = None
+) -> Artifact:
+    return writing.write(recipe.plan(model), directory, progress)
+
+
 # accuracy_level 0 keeps activations in float32: what differs from the reference (float64) is
 # rounding alone, measured as 2e-5 at most on logits with a standard deviation of 2.
 EXACT = 1e-4
@@ -55,10 +66,10 @@ ROUNDED_RMS = 0.1
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Tiny models with logits for all positions, each written once."""
-    made: dict[tuple[str, OnnxOptions], tuple[Architecture, Artifact]] = {}
+    made: dict[tuple[str, OnnxRecipe], tuple[Architecture, Artifact]] = {}
 
     def _make(model_id: str, **options: Any) -> tuple[Architecture, Artifact]:
-        chosen = OnnxOptions(**{"accuracy_level": 0, "all_logits": True, **options})
+        chosen = OnnxRecipe(**{"accuracy_level": 0, "all_logits": True, **options})
         if (model_id, chosen) not in made:
             model = tiny(MODELS[model_id])
             directory = tmp_path_factory.mktemp("models") / "model"
@@ -69,7 +80,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 class TestNumbers:
-    @pytest.mark.parametrize("quantisation", ["int4", "int8", "fp16"])
+    @pytest.mark.parametrize("quantisation", ["int4", "int8", "fp16", "fp32"])
     @pytest.mark.parametrize("model_id", MODEL_IDS)
     def test_prefill_and_decode_agree_with_the_reference(
         self, make: Make, model_id: str, quantisation: str
@@ -128,7 +139,7 @@ class TestNumbers:
     def test_a_table_that_is_not_tied(self, tmp_path: Path) -> None:
         for quantisation in ("int4", "fp16"):
             model = replace(tiny(MODELS["qwen2.5-0.5b"]), tied_embeddings=False)
-            options = OnnxOptions(quantisation=quantisation, accuracy_level=0, all_logits=True)
+            options = OnnxRecipe(quantisation=quantisation, accuracy_level=0, all_logits=True)
             artifact = write(model, options, tmp_path / quantisation)
             expected = Reference(model, artifact).logits(PROMPT)
             np.testing.assert_allclose(Native(artifact).feed(PROMPT), expected, rtol=0, atol=EXACT)
@@ -155,14 +166,14 @@ class TestNumbers:
 
 class TestBytes:
     def test_the_same_seed_gives_the_same_bytes(self, tmp_path: Path) -> None:
-        first = write(TINY, OnnxOptions(), tmp_path / "a")
-        again = write(TINY, OnnxOptions(), tmp_path / "b")
+        first = write(TINY, OnnxRecipe(), tmp_path / "a")
+        again = write(TINY, OnnxRecipe(), tmp_path / "b")
         assert contents(first) == contents(again)
         assert first.key == again.key
 
     def test_another_seed_gives_other_bytes(self, tmp_path: Path) -> None:
-        first = write(TINY, OnnxOptions(seed=1), tmp_path / "a")
-        other = write(TINY, OnnxOptions(seed=2), tmp_path / "b")
+        first = write(TINY, OnnxRecipe(seed=1), tmp_path / "a")
+        other = write(TINY, OnnxRecipe(seed=2), tmp_path / "b")
         assert contents(first)[1:] != contents(other)[1:]
         assert contents(first)[0] == contents(other)[0]  # the graph does not depend on it
 
@@ -186,18 +197,18 @@ class TestBytes:
 
     def test_shards_do_not_change_the_numbers(self, make: Make) -> None:
         _, one = make("gemma-2b")
-        _, many = make("gemma-2b", shard_bytes=100_000)
+        _, many = make("gemma-2b", shard_bytes=200_000)
         assert len(one.files) == 2
         assert len(many.files) > 3
-        assert all(file.bytes <= 100_000 for file in many.files[1:])
+        assert all(file.bytes <= 200_000 for file in many.files[1:])
         np.testing.assert_array_equal(Native(one).feed(PROMPT), Native(many).feed(PROMPT))
 
     def test_sizes_are_known_before(self, tmp_path: Path) -> None:
         calls: list[tuple[int, int]] = []
-        options = OnnxOptions(quantisation="int8")
+        options = OnnxRecipe(quantisation="int8")
         planned = plan_artifact(TINY, options)
         artifact = write(TINY, options, tmp_path / "m", lambda *call: calls.append(call))
-        assert artifact.files == planned.files
+        assert artifact.files == planned.artifact.files
         assert artifact.total_bytes == planned.total_bytes == sum(f.bytes for f in artifact.files)
         assert artifact.damage() is None
         assert calls[-1] == (planned.total_bytes, planned.total_bytes)
@@ -205,13 +216,13 @@ class TestBytes:
     def test_the_catalogue_knows_the_size(self) -> None:
         """Within the rotary tables, norms and second scales that it leaves out."""
         model = MODELS["gemma-2b"]
-        planned = plan_artifact(model, OnnxOptions())
+        planned = plan_artifact(model, OnnxRecipe())
         blocks = model.embedding_parameters // 32 * 4
         matrices = model.parameters // 2 + model.parameters // 32 * 4
         assert 0 <= planned.total_bytes - matrices - blocks < 12_000_000
 
     def test_the_manifest_gives_the_artifact_back(self, tmp_path: Path) -> None:
-        artifact = write(TINY, OnnxOptions(), tmp_path / "m")
+        artifact = write(TINY, OnnxRecipe(), tmp_path / "m")
         assert read_manifest(tmp_path / "m") == artifact
         shutil.move(tmp_path / "m", tmp_path / "n")
         moved = read_manifest(tmp_path / "n")
@@ -228,7 +239,7 @@ class TestBytes:
 
 class TestKey:
     def test_every_option_changes_it(self) -> None:
-        changed = OnnxOptions(
+        changed = OnnxRecipe(
             quantisation="int8",
             float_type="fp16",
             shard_bytes=1,
@@ -238,20 +249,20 @@ class TestKey:
             accuracy_level=0,
             positions=1,
         )
-        keys = {key_of(TINY, OnnxOptions())}
-        for field in fields(OnnxOptions):
+        keys = {key_of(TINY, OnnxRecipe())}
+        for field in fields(OnnxRecipe):
             value = getattr(changed, field.name)
-            assert value != getattr(OnnxOptions(), field.name)
-            keys.add(key_of(TINY, replace(OnnxOptions(), **{field.name: value})))
-        assert len(keys) == 1 + len(fields(OnnxOptions))
+            assert value != getattr(OnnxRecipe(), field.name)
+            keys.add(key_of(TINY, replace(OnnxRecipe(), **{field.name: value})))
+        assert len(keys) == 1 + len(fields(OnnxRecipe))
 
     def test_the_shape_and_the_writer_change_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        key = key_of(TINY, OnnxOptions())
+        key = key_of(TINY, OnnxRecipe())
         assert key.startswith("gemma-2b-tiny-int4-fp32-")
-        assert key_of(replace(TINY, layers=3), OnnxOptions()) != key
-        assert key_of(replace(TINY, notes="other words"), OnnxOptions()) == key
-        monkeypatch.setattr(onnx_writer, "WRITER_VERSION", -1)
-        assert key_of(TINY, OnnxOptions()) != key
+        assert key_of(replace(TINY, layers=3), OnnxRecipe()) != key
+        assert key_of(replace(TINY, notes="other words"), OnnxRecipe()) == key
+        monkeypatch.setattr(recipe_module, "WRITER_VERSION", -1)
+        assert key_of(TINY, OnnxRecipe()) != key
 
 
 class TestTiny:
@@ -261,17 +272,17 @@ class TestTiny:
         kinds = {small.is_global_layer(layer) for layer in range(small.layers)}
         assert kinds == {model.is_global_layer(layer) for layer in range(model.layers)}
         assert 2 <= small.layers <= 6
-        assert plan_artifact(small, OnnxOptions()).total_bytes < 2_000_000
+        assert plan_artifact(small, OnnxRecipe()).total_bytes < 4_000_000
 
 
 class TestRefusals:
     def test_a_family_without_a_graph(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"phi-2: its family is phi.*\n.*gemma3, qwen2"):
-            write(MODELS["phi-2"], OnnxOptions(), tmp_path / "m")
+            write(MODELS["phi-2"], OnnxRecipe(), tmp_path / "m")
 
     def test_a_width_that_no_block_divides(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="width 200 is not a multiple of the block of 32"):
-            write(replace(TINY, ffn=200), OnnxOptions(), tmp_path / "m")
+            write(replace(TINY, ffn=200), OnnxRecipe(), tmp_path / "m")
 
     @pytest.mark.parametrize(
         "options",
@@ -284,16 +295,16 @@ class TestRefusals:
     )
     def test_unknown_options(self, options: dict[str, Any]) -> None:
         with pytest.raises(UserError):
-            plan_artifact(TINY, OnnxOptions(**options))
+            plan_artifact(TINY, OnnxRecipe(**options))
 
     def test_a_short_disk_before_anything_is_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        needed = plan_artifact(MODELS["gemma-2b"], OnnxOptions()).total_bytes + DISK_MARGIN
+        needed = plan_artifact(MODELS["gemma-2b"], OnnxRecipe()).total_bytes + DISK_MARGIN
         usage = shutil.disk_usage(tmp_path)._replace(free=needed - 1)
         monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
         with pytest.raises(UserError, match=r"1,70[0-9] MB are needed .* 1,70[0-9] MB are free"):
-            write(MODELS["gemma-2b"], OnnxOptions(), tmp_path / "m")
+            write(MODELS["gemma-2b"], OnnxRecipe(), tmp_path / "m")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_disk_that_fills_up_meanwhile(
@@ -302,26 +313,26 @@ class TestRefusals:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(onnx_writer, "write_shards", full)
+        monkeypatch.setattr(writing, "write_file", full)
         with pytest.raises(UserError, match="disk too small"):
-            write(TINY, OnnxOptions(), tmp_path / "m")
+            write(TINY, OnnxRecipe(), tmp_path / "m")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_failing_write_leaves_the_old_model(self, tmp_path: Path) -> None:
-        old = write(TINY, OnnxOptions(), tmp_path / "m")
+        old = write(TINY, OnnxRecipe(), tmp_path / "m")
         before = contents(old)
 
         def stop(_done: int, _total: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            write(TINY, OnnxOptions(seed=2), tmp_path / "m", stop)
+            write(TINY, OnnxRecipe(seed=2), tmp_path / "m", stop)
         assert contents(old) == before
         assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
     def test_a_complete_write_replaces_it(self, tmp_path: Path) -> None:
-        write(TINY, OnnxOptions(), tmp_path / "m")
-        new = write(TINY, OnnxOptions(seed=2), tmp_path / "m")
+        write(TINY, OnnxRecipe(), tmp_path / "m")
+        new = write(TINY, OnnxRecipe(seed=2), tmp_path / "m")
         assert read_manifest(tmp_path / "m") == new
         assert not list(tmp_path.glob(f"{PARTIAL}*"))
 
@@ -331,8 +342,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from harness.models import MODELS
-from harness.weights.onnx_writer import write
-from harness.weights.options import OnnxOptions
+from harness.weights.onnx.recipe import OnnxRecipe
+from harness.weights.writing import write
 
 def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -340,7 +351,7 @@ def status(field):
 
 model = replace(MODELS["gemma-2b"], layers=int(sys.argv[2]), vocabulary=int(sys.argv[3]))
 before = status("VmRSS:")
-artifact = write(model, OnnxOptions(quantisation=sys.argv[4]), Path(sys.argv[1]) / "m")
+artifact = write(OnnxRecipe(quantisation=sys.argv[4]).plan(model), Path(sys.argv[1]) / "m")
 print(before * 1024, status("VmHWM:") * 1024, artifact.total_bytes)
 """
 

@@ -1,0 +1,93 @@
+// Watches WebGPU in the realm that it is called in: whoever asks for a device here, its loss and its
+// errors are reported, pipelines are timed, and the bytes of its buffers are summed. Engines show
+// little of this themselves: a load may "succeed" with warnings on the console, and a "GPU" run may
+// have its weights on the CPU.
+
+/**
+ * @param {{onDeviceLost: Function, onValidation: Function}} events
+ * @returns {{figures: () => {bytes: number, peak_bytes: number, pipelines: number,
+ *   compile_ms: number}}}
+ */
+export function watchWebGpu(events) {
+  const sums = { bytes: 0, peak_bytes: 0, pipelines: 0, compile_ms: 0 };
+  const figures = () => ({ ...sums });
+  const { GPUAdapter, GPUBuffer, GPUDevice } = /** @type {any} */ (globalThis);
+  if (!GPUAdapter || !GPUDevice) return { figures };
+
+  let busyUntil = 0;
+  /** Adds one interval; what several compilations share counts once. */
+  function compiled(/** @type {number} */ began) {
+    const now = performance.now();
+    sums.compile_ms += Math.max(0, now - Math.max(began, busyUntil));
+    busyUntil = Math.max(busyUntil, now);
+  }
+
+  /** @param {any} prototype @param {string} name @param {(original: Function) => Function} make */
+  function wrap(prototype, name, make) {
+    const original = prototype[name];
+    if (original) prototype[name] = make(original);
+  }
+
+  wrap(GPUAdapter.prototype, "requestDevice", (original) =>
+    async function (/** @type {any} */ descriptor) {
+      // @ts-ignore: `this` is the adapter
+      const device = await original.call(this, descriptor);
+      device.lost.then((/** @type {any} */ info) => {
+        if (info.reason !== "destroyed") events.onDeviceLost(info);
+      });
+      device.addEventListener("uncapturederror", (/** @type {any} */ event) =>
+        events.onValidation(`${event.error.constructor.name}: ${event.error.message}`),
+      );
+      return device;
+    });
+
+  // A pipeline is compiled in another process: the answer to an error scope around it comes when
+  // that is done.
+  wrap(GPUDevice.prototype, "createComputePipeline", (original) =>
+    function (/** @type {any} */ descriptor) {
+      const began = performance.now();
+      // @ts-ignore: `this` is the device
+      const device = this;
+      device.pushErrorScope("internal");
+      const pipeline = original.call(device, descriptor);
+      device
+        .popErrorScope()
+        .then((/** @type {any} */ error) => {
+          compiled(began);
+          if (error) events.onValidation(`GPUInternalError: ${error.message}`);
+        })
+        .catch(() => {}); // the device is lost, and says so itself
+      sums.pipelines += 1;
+      return pipeline;
+    });
+  wrap(GPUDevice.prototype, "createComputePipelineAsync", (original) =>
+    async function (/** @type {any} */ descriptor) {
+      const began = performance.now();
+      sums.pipelines += 1;
+      try {
+        // @ts-ignore: `this` is the device
+        return await original.call(this, descriptor);
+      } finally {
+        compiled(began);
+      }
+    });
+
+  const living = new WeakSet();
+  wrap(GPUDevice.prototype, "createBuffer", (original) =>
+    function (/** @type {any} */ descriptor) {
+      // @ts-ignore: `this` is the device
+      const buffer = original.call(this, descriptor);
+      living.add(buffer);
+      sums.bytes += descriptor.size;
+      sums.peak_bytes = Math.max(sums.peak_bytes, sums.bytes);
+      return buffer;
+    });
+  wrap(GPUBuffer.prototype, "destroy", (original) =>
+    function () {
+      // @ts-ignore: `this` is the buffer
+      if (living.delete(this)) sums.bytes -= this.size;
+      // @ts-ignore: as above
+      return original.call(this);
+    });
+  return { figures };
+}
