@@ -37,7 +37,23 @@ class Rotary:
     part: Literal["cos", "sin"]
 
 
-Fill = Bits | Uniform | Rotary
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Weights of which a share is exactly zero, at random places; the others are as `of` has them.
+
+    Attributes:
+        of: Codes or floats. A code stands for zero when it is the one in the middle,
+            `2 ** (bits - 1)`.
+        zero_share: Of all weights; codes that are in the middle by chance count.
+        bits: Of one code: 4, two to a byte, or 8.
+    """
+
+    of: Bits | Uniform
+    zero_share: float
+    bits: Literal[4, 8] = 8
+
+
+Fill = Bits | Uniform | Rotary | Pruned
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 Drawing every byte from a generator is slower than a disk. Here a tile of a few MiB is drawn once,
 and each piece of a tensor is the tile from a random offset on, XOR a random mask. For integers the
 mask covers all bits, for floats the sign and the low bits of the mantissa, so that values stay
-within 1/64 of what was drawn. Only raw generator output is used: unlike the distributions of
-numpy it is the same in every version.
+within 1/64 of what was drawn. Pruned weights are the tile as it is, since a mask would undo their
+zeros. Only raw generator output is used: unlike the distributions of numpy it is the same in every
+version.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.weights.tensors import ELEMENT_BYTES, Bits, Element, Fill, Rotary, TensorSpec, Uniform
+from harness.weights.tensors import (
+    ELEMENT_BYTES,
+    Bits,
+    Element,
+    Fill,
+    Pruned,
+    Rotary,
+    TensorSpec,
+    Uniform,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +84,12 @@ class TileSource:
         words = len(self._buffer)
         left = tensor.bytes
         for offset, mask in zip(offsets.tolist(), masks, strict=True):
-            np.bitwise_xor(tile[offset : offset + words], mask, out=self._buffer)
-            yield view[: min(left, PIECE_BYTES)]
+            content = tile[offset : offset + words]
+            if isinstance(tensor.fill, Pruned):
+                yield content.data.cast("B")[: min(left, PIECE_BYTES)]
+            else:
+                np.bitwise_xor(content, mask, out=self._buffer)
+                yield view[: min(left, PIECE_BYTES)]
             left -= PIECE_BYTES
 
     def _tile(self, fill: Fill, element: Element) -> npt.NDArray[np.uint64]:
@@ -99,6 +113,8 @@ def _draw(
     generator: np.random.SFC64, words: int, fill: Fill, element: Element
 ) -> npt.NDArray[np.uint64]:
     """`words` times 8 bytes of freshly drawn values."""
+    if isinstance(fill, Pruned):
+        return _prune(generator, _draw(generator, words, fill.of, element), fill, element)
     if isinstance(fill, Bits):
         return generator.random_raw(words)
     if not isinstance(fill, Uniform):
@@ -111,6 +127,33 @@ def _draw(
     if fill.signed:
         values *= 1 - 2 * (raw & np.uint32(1)).astype(np.float32)
     return values.astype(np.dtype(element)).view(np.uint64)
+
+
+def _prune(
+    generator: np.random.SFC64, drawn: npt.NDArray[np.uint64], fill: Pruned, element: Element
+) -> npt.NDArray[np.uint64]:
+    """`drawn`, in place, with as many zeros as `fill` asks for."""
+    if element != "uint8":
+        values = drawn.view(np.dtype(element))
+        values[_chosen(generator, values.size, fill.zero_share)] = 0
+        return drawn
+    # One code in 16 or 256 stands for zero by itself.
+    chance = 2.0**-fill.bits
+    share = max(0.0, (fill.zero_share - chance) / (1 - chance))
+    codes = drawn.view(np.uint8)
+    if fill.bits == 8:  # noqa: PLR2004
+        codes[_chosen(generator, codes.size, share)] = 0x80
+        return drawn
+    low, high = _chosen(generator, 2 * codes.size, share).reshape(2, -1)
+    codes[low] = codes[low] & 0xF0 | 0x08
+    codes[high] = codes[high] & 0x0F | 0x80
+    return drawn
+
+
+def _chosen(generator: np.random.SFC64, count: int, share: float) -> npt.NDArray[np.bool_]:
+    """True at about `share` of `count` places, in steps of 1/65536."""
+    raw = generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
+    return raw < round(share * 65_536)
 
 
 def _rotary(tensor: TensorSpec, fill: Rotary) -> Iterator[memoryview]:

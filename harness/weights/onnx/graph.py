@@ -24,7 +24,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from harness.models import find_quantisation
-from harness.weights.tensors import Bits, Element, Fill, Rotary, TensorSpec, Uniform
+from harness.weights.tensors import Bits, Element, Fill, Pruned, Rotary, TensorSpec, Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -190,7 +190,10 @@ class _Builder:
         """
         blocks = columns // self.block
         codes = self.tensor(
-            f"{name}.codes", (rows, blocks, self.block * self.bits // 8), Bits(), "uint8"
+            f"{name}.codes",
+            (rows, blocks, self.block * self.bits // 8),
+            self.pruned(Bits()),
+            "uint8",
         )
         return codes, self.tensor(f"{name}.scales", (rows, blocks), self.scale_fill(columns))
 
@@ -206,8 +209,13 @@ class _Builder:
         scale = 1 / (_CODE_DEVIATION[self.bits] * math.sqrt(columns))
         return Uniform(0.8 * scale, 1.2 * scale, signed=True)
 
-    def weight_fill(self, columns: int) -> Uniform:
-        return Uniform(0.0, _UNIFORM_LIMIT / math.sqrt(columns), signed=True)
+    def weight_fill(self, columns: int) -> Fill:
+        return self.pruned(Uniform(0.0, _UNIFORM_LIMIT / math.sqrt(columns), signed=True))
+
+    def pruned(self, fill: Bits | Uniform) -> Fill:
+        """The fill of a matrix, with the zeros that are asked for."""
+        share = self.options.zero_share
+        return Pruned(fill, share, 4 if self.bits == 4 else 8) if share else fill  # noqa: PLR2004
 
     def linear(self, x: str, name: str, rows: int, columns: int) -> str:
         """`x [.., columns]` times a matrix: `[.., rows]`."""

@@ -248,6 +248,7 @@ class TestKey:
             all_logits=True,
             accuracy_level=0,
             positions=1,
+            zero_share=0.5,
         )
         keys = {key_of(TINY, OnnxRecipe())}
         for field in fields(OnnxRecipe):
