@@ -24,10 +24,10 @@ from playwright.async_api import async_playwright
 from harness.devices.desktop import DesktopDevice
 from harness.evidence import Timeline
 from harness.load import Deadlines, full_load
-from harness.models import find_model
+from harness.models import Workload, find_model
 from harness.profiles import load_profiles
 from harness.runtimes.onnxruntime_web import OnnxRuntimeWeb
-from harness.trial import prompt_ids
+from harness.trial import web_job
 from harness.verdict import judge
 from harness.web.server import Server, serve
 from harness.weights.cache import ArtifactCache
@@ -44,13 +44,8 @@ def make_job(artifact: Artifact, server: Server, threads: int) -> dict[str, Any]
     """The job that both ways give to the trial page."""
     runtime = OnnxRuntimeWeb("wasm")
     base = server.publish(artifact.key, artifact.directory)
-    return {
-        "workload": "overhead benchmark",
-        "adapter": runtime.adapter,
-        "config": runtime.config(artifact, base, threads),
-        "prompt": prompt_ids(16, artifact.shape["vocabulary"]),
-        "outputTokens": OUTPUT_TOKENS,
-    }
+    workload = Workload(artifact.model, "int4", runtime.id, 16, OUTPUT_TOKENS)
+    return web_job(workload, runtime, artifact, base, threads)
 
 
 async def with_harness(

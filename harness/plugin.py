@@ -9,7 +9,6 @@ import os
 import re
 import sys
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,19 +17,13 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.devices.base import TabLostError
-from harness.devices.browsers import find_browser
-from harness.emulation.limits import find_limiter, format_bytes, parse_bytes
 from harness.errors import UserError
-from harness.laboratory import Laboratory, LaboratorySettings
-from harness.load import Deadlines
-from harness.models import Workload, find_model, find_quantisation
+from harness.laboratory import Laboratory
+from harness.options import Plan, add_options, make_plan, unusable
 from harness.probe.run import ProbeFailedError
-from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
-from harness.runtimes import find_runtime
-from harness.trial import TrialSettings
-from harness.weights.onnx.real import real_artifact
+from harness.profiles import Profile, load_profiles
 from results.store import Store, StoreError
-from results.table import next_steps, plain, table
+from results.table import comparison, next_steps, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -39,26 +32,11 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 SUITES = Path(__file__).parent.parent / "suites"
-DEFAULT_DEVICE = "desktop"
-
 # Of one device: first what needs no model; what may end in a death of the browser comes last.
 SUITE_ORDER = ("test_environment", "test_limits", "test_probe", "test_full_load", "test_oom")
 
 # Their messages say all that there is to say; a traceback through the harness would hide them.
 TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run does: on which devices, with which workloads.
-
-    `left_out` names the profiles that were asked for but cannot be used, with the reason.
-    """
-
-    profiles: tuple[Profile, ...]
-    left_out: tuple[tuple[str, str], ...]
-    workloads: tuple[Workload, ...]
-    settings: LaboratorySettings
 
 
 T = TypeVar("T")
@@ -69,180 +47,7 @@ RUN_ID = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a run."""
-    group = parser.getgroup("tierlab", "devices and workloads")
-    add = group.addoption
-    add(
-        "--device",
-        action="append",
-        metavar="ID",
-        help="device profile: an id, a glob, several with commas, or `all`"
-        f" (default: {DEFAULT_DEVICE}); e.g. --device='desktop-*'",
-    )
-    add("--list-devices", action="store_true", help="show every device profile, then exit")
-    add("--model", action="append", metavar="ID", help="model (default: gemma-2b)")
-    add("--quant", action="append", metavar="NAME", help="int4, int8 or fp16 (default: int4)")
-    add(
-        "--runtime",
-        action="append",
-        metavar="ID",
-        help="inference engine and backend (default: onnxruntime-web/wasm)",
-    )
-    add("--artifact", type=Path, metavar="PATH", help="your own model file instead of a made one")
-    add("--prompt-tokens", type=int, default=16, metavar="N", help="default: %(default)s")
-    add("--output-tokens", type=int, default=8, metavar="N", help="default: %(default)s")
-    add(
-        "--results",
-        type=Path,
-        default=Path("tierlab-results"),
-        metavar="DIR",
-        help="where records and raw evidence go (default: %(default)s)",
-    )
-    add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
-    add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
-    add(
-        "--timeout-load",
-        type=float,
-        default=300.0,
-        metavar="SECONDS",
-        help="silence allowed until the engine stands (default: %(default)s)",
-    )
-    add(
-        "--timeout-token",
-        type=float,
-        default=120.0,
-        metavar="SECONDS",
-        help="silence allowed for each token (default: %(default)s)",
-    )
-    add(
-        "--probe-budget",
-        type=int,
-        default=4000,
-        metavar="MS",
-        help="how long the zero-weight probe may measure (default: %(default)s)",
-    )
-
-
-def _words(config: pytest.Config, option: str, default: str) -> list[str]:
-    """The values of a repeatable option that also takes commas, each once."""
-    given: list[str] = config.getoption(option) or [default]
-    words = [word.strip() for item in given for word in item.split(",") if word.strip()]
-    if not words:
-        raise UserError(f"{option} names nothing", f"leave it out for {option}={default}")
-    return list(dict.fromkeys(words))
-
-
-def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profile:
-    """The profile with the limits of the command line; its id says so."""
-    if memory is None and cpus is None:
-        return profile
-    size = profile.limits.memory if memory is None else parse_bytes(memory)
-    if size is not None and size < LEAST_MEMORY:
-        raise UserError(
-            f"--limit-memory={memory} is too little for a browser",
-            f"give at least {format_bytes(LEAST_MEMORY)}",
-        )
-    limits = profile.limits.model_copy(
-        update={"memory": size, "cpus": profile.limits.cpus if cpus is None else cpus}
-    )
-    marks = ["".join(memory.lower().split())] if memory else []
-    marks += [f"{cpus:g}cpu"] if cpus is not None else []
-    return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})
-
-
-def unusable(profile: Profile) -> str | None:
-    """Why a profile cannot be used on this machine now, or `None`."""
-    found = find_browser(profile.browser)
-    if isinstance(found, str):
-        return found
-    limits = profile.resource_limits
-    if limits.memory_bytes is not None or limits.cpus is not None:
-        try:
-            find_limiter()
-        except UserError as error:
-            return str(error)
-    return None
-
-
-def make_plan(config: pytest.Config, run_id: str) -> Plan:
-    """The plan that the options ask for.
-
-    Raises:
-        UserError: an option names something unknown, or no device can be used.
-    """
-    option = config.option
-    _check_numbers(config)
-    profiles, left_out = _devices(config)
-    workloads = _workloads(config)
-    return Plan(
-        profiles=profiles,
-        left_out=left_out,
-        workloads=workloads,
-        settings=LaboratorySettings(
-            trial=TrialSettings(
-                run_id=run_id,
-                results=_results_directory(option.results),
-                deadlines=Deadlines(option.timeout_load, option.timeout_token),
-                probe_budget_ms=option.probe_budget,
-            ),
-            artifact=real_artifact(option.artifact) if option.artifact else None,
-        ),
-    )
-
-
-def _check_numbers(config: pytest.Config) -> None:
-    for name in ("--prompt-tokens", "--output-tokens", "--probe-budget"):
-        if config.getoption(name) < 1:
-            raise UserError(f"{name}={config.getoption(name)} must be at least 1")
-    for name in ("--timeout-load", "--timeout-token"):
-        if not 0 < config.getoption(name) < float("inf"):
-            raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
-
-
-def _devices(config: pytest.Config) -> tuple[tuple[Profile, ...], tuple[tuple[str, str], ...]]:
-    """The profiles to run, and those left out with the reason.
-
-    A device that is asked for by its name must be usable; one that a pattern brought need not.
-    """
-    option = config.option
-    wanted = _words(config, "--device", DEFAULT_DEVICE)
-    usable, left_out, named = [], [], False
-    for profile in select(load_profiles(), wanted):
-        limited = _limited(profile, option.limit_memory, option.limit_cpus)
-        if reason := unusable(limited):
-            left_out.append((limited.id, reason))
-            named = named or profile.id in wanted
-        else:
-            usable.append(limited)
-    if named or not usable:
-        lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
-        raise UserError(lines, "see pytest suites --list-devices")
-    return tuple(usable), tuple(left_out)
-
-
-def _workloads(config: pytest.Config) -> tuple[Workload, ...]:
-    found = (
-        Workload(
-            model=find_model(model).id,
-            quantisation=find_quantisation(quant).name,
-            runtime=find_runtime(runtime).id,
-            prompt_tokens=config.option.prompt_tokens,
-            output_tokens=config.option.output_tokens,
-        )
-        for model in _words(config, "--model", "gemma-2b")
-        for quant in _words(config, "--quant", "int4")
-        for runtime in _words(config, "--runtime", "onnxruntime-web/wasm")
-    )
-    return tuple(dict.fromkeys(found))  # a model may be named twice, by its id and an alias
-
-
-def _results_directory(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--results {path}: cannot be made: {error.strerror}", "choose another directory"
-        ) from error
-    return path.resolve()
+    add_options(parser)
 
 
 def _runs_suites(config: pytest.Config) -> bool:
@@ -496,6 +301,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
             force_terminal=terminalreporter.hasmarkup,
         )
         console.print(table(records))
+        if len(records) + len(plan.engines_left_out) > 1:
+            console.print(comparison(records, plan.engines_left_out))
         for line in next_steps(records):
             console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
         terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")

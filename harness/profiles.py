@@ -55,6 +55,11 @@ class BrowserSection(_Section):
         default=110, ge=1, le=100_000, strict=True, description="major version"
     )
     args: tuple[str, ...] = ()
+    software_adapter: bool = Field(
+        default=False,
+        strict=True,
+        description="on a machine without a GPU, run WebGPU in software, and say so",
+    )
 
 
 class LimitsSection(_Section):

@@ -24,7 +24,7 @@ from results.tiers import Tier, decode_tier, lower, prefill_tier
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.devices.base import Device, HostFacts, Session
+    from harness.devices.base import Device, HostFacts, Watched
     from harness.evidence import Timeline
     from harness.load import LoadLog
     from harness.models import Workload
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def measurement_of(
-    session: Session, timeline: Timeline, log: LoadLog, workload: Workload
+    session: Watched, timeline: Timeline, log: LoadLog, workload: Workload
 ) -> Measurement:
     """Everything the load measured, as far as it came."""
     first_token = log.seconds("first-token")
@@ -66,7 +66,7 @@ def measurement_of(
     )
 
 
-def keep_curve(session: Session, path: Path) -> None:
+def keep_curve(session: Watched, path: Path) -> None:
     """Keep the memory curve beside the record: it is too long to be part of it."""
     curve = [
         {"at_seconds": s.at_seconds, "processes": s.processes, "group_bytes": s.group_bytes}

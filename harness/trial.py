@@ -8,14 +8,18 @@ Read `run_trial` from top to bottom; every step is a function of its own.
 from __future__ import annotations
 
 import uuid
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from harness.devices.profile_folder import persistent_profile
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.load import Deadlines, full_load
 from harness.models import find_model
+from harness.native_load import native_load
+from harness.offline import offline_load
 from harness.probe.predict import MemoryBudget, predict
 from harness.probe.run import ProbeFailedError, run_probe
 from harness.recording import (
@@ -28,11 +32,21 @@ from harness.recording import (
     tiers_of,
 )
 from harness.runtimes import find_runtime
-from harness.runtimes.base import WebRuntime
+from harness.runtimes.base import NativeRuntime, WebRuntime
+from harness.sources import find_source
 from harness.verdict import judge
+from harness.weights.cache import default_root
 from harness.weights.tokenizer import FIRST_WORD, text_of
 from results.accuracy import judge_prediction
-from results.record import Kind, Measurement, Prediction, Record, Source, WorkloadRecord
+from results.record import (
+    Kind,
+    Measurement,
+    Prediction,
+    Record,
+    Source,
+    Verdict,
+    WorkloadRecord,
+)
 from results.tiers import Tier
 
 if TYPE_CHECKING:
@@ -65,6 +79,7 @@ class TrialSettings:
         deadlines: how long the page may be silent.
         probe_budget_ms: how long the probe may measure.
         seed: decides on the probe's data.
+        offline: whether each good load is followed by one with the network cut.
     """
 
     run_id: str
@@ -72,6 +87,7 @@ class TrialSettings:
     deadlines: Deadlines = field(default_factory=Deadlines)
     probe_budget_ms: int = 4000
     seed: int = 1
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +185,7 @@ async def run_trial(
 async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
     """Gates, probe and prediction: everything that is known before the load."""
     device, host, workload = bench.device, bench.host, bench.workload
+    runtime, model = find_runtime(workload.runtime), find_model(workload.model)
     for gate in await device.gates():
         if not gate.passed:
             closed = f"{gate.name} is {gate.observed}, the limit is {gate.limit}"
@@ -182,11 +199,11 @@ async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
             bench.folder / "probe",
             budget_ms=bench.settings.probe_budget_ms,
             seed=bench.settings.seed,
+            backends=(probed_backend(runtime),),
             progress=bench.progress,
         )
     except ProbeFailedError as error:
         return Foreseen(_unknown(f"the probe failed: {error}"), obstacle=Kind.LAB_ERROR)
-    runtime, model = find_runtime(workload.runtime), find_model(workload.model)
     if reason := runtime.unsupported(model, workload.quantisation, report):
         return Foreseen(_unsupported(reason), report, obstacle=Kind.UNSUPPORTED)
     artifact = artifact_source(runtime.recipe(model, workload.quantisation, report))
@@ -200,27 +217,66 @@ async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
 
 
 async def _load(bench: _Bench, foreseen: Foreseen, timeline: Timeline) -> Measurement:
-    """The full load in a fresh browser, and what it measured."""
+    """The full load, in a fresh browser or a fresh process, and what it measured."""
     if foreseen.artifact is None or foreseen.report is None:
         raise ValueError("there is nothing to load")
-    workload = bench.workload
-    runtime = find_runtime(workload.runtime)
-    if not isinstance(runtime, WebRuntime):
-        raise TypeError(runtime)
-    base = bench.server.publish(foreseen.artifact.key, foreseen.artifact.directory)
-    job = web_job(workload, runtime, foreseen.artifact, base, runtime.threads(foreseen.report))
-    async with bench.device.session(timeline, bench.folder) as session:
-        log = await full_load(
-            session,
+    runtime = find_runtime(bench.workload.runtime)
+    threads = runtime.threads(foreseen.report)
+    if isinstance(runtime, WebRuntime):
+        return await _load_page(bench, runtime, foreseen.artifact, threads, timeline)
+    if isinstance(runtime, NativeRuntime):
+        return await _load_process(bench, runtime, foreseen.artifact, threads, timeline)
+    raise TypeError(runtime)
+
+
+async def _load_page(
+    bench: _Bench, runtime: WebRuntime, artifact: Artifact, threads: int, timeline: Timeline
+) -> Measurement:
+    workload, settings = bench.workload, bench.settings
+    source = find_source(workload.source)
+    base = bench.server.publish(artifact.key, artifact.directory)
+    job = web_job(workload, runtime, artifact, base, threads)
+    load: dict[str, Any] = {
+        "url": f"{bench.server.url}/page/trial.html",
+        "job": {**job, "keepOffline": settings.offline},
+        "deadlines": settings.deadlines,
+        "progress": bench.progress,
+        "picks": [artifact.directory / file.name for file in artifact.files if source.picked],
+    }
+    room = (
+        persistent_profile(default_root(), artifact.total_bytes)
+        if source.persistent
+        else nullcontext()
+    )
+    with room as folder:
+        async with bench.device.session(timeline, bench.folder, persistent=folder) as session:
+            log = await full_load(
+                session, timeline, screenshot=bench.folder / "screenshot.png", **load
+            )
+            keep_curve(session, bench.folder / "memory-curve.json")
+            measured = measurement_of(session, timeline, log, workload)
+            if not settings.offline or judge(timeline.items).verdict is not Verdict.OK:
+                return measured
+            offline = await offline_load(
+                session, bench.server, screenshot=bench.folder / "offline.png", **load
+            )
+            return measured.model_copy(update={"offline": offline})
+
+
+async def _load_process(
+    bench: _Bench, runtime: NativeRuntime, artifact: Artifact, threads: int, timeline: Timeline
+) -> Measurement:
+    async with bench.device.child(timeline, bench.folder) as child:
+        log = await native_load(
+            child,
             timeline,
-            url=f"{bench.server.url}/page/trial.html",
-            job=job,
+            module=runtime.module,
+            job=load_job(bench.workload, runtime, artifact, threads),
             deadlines=bench.settings.deadlines,
-            screenshot=bench.folder / "screenshot.png",
             progress=bench.progress,
         )
-        keep_curve(session, bench.folder / "memory-curve.json")
-        return measurement_of(session, timeline, log, workload)
+        keep_curve(child, bench.folder / "memory-curve.json")
+        return measurement_of(child, timeline, log, bench.workload)
 
 
 def _check_shape(artifact: Artifact, model: Architecture) -> None:
@@ -260,6 +316,14 @@ def memory_budget(profile: Profile, host: HostFacts) -> MemoryBudget:
     if (limit := profile.limits.memory) is not None:
         return MemoryBudget(limit_bytes=limit, source="the profile's memory limit")
     return MemoryBudget(limit_bytes=host.memory_bytes, source="the host's memory")
+
+
+def probed_backend(runtime: Runtime) -> Literal["wasm", "webgpu"]:
+    """The side of the probe that speaks for an engine.
+
+    The browser's processors are those of an engine outside of it as well.
+    """
+    return "webgpu" if runtime.backend == "webgpu" else "wasm"
 
 
 def load_job(

@@ -113,6 +113,60 @@ def table(records: Sequence[Record]) -> Table:
     return shown
 
 
+def comparison(records: Sequence[Record], left_out: Sequence[tuple[str, str]] = ()) -> Table:
+    """A line a load, for many engines side by side; what did not run, with the reason.
+
+    Args:
+        records: the trials.
+        left_out: engines that were not run at all, and why.
+    """
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column("engine and workload", overflow="fold", min_width=20)
+    for heading in ("load\ns", "first\ntoken s", "prefill\ntok/s", "decode\ntok/s", "peak\nGB"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("verdict, and why not", overflow="fold")
+    for record in records:
+        shown.add_row(*_line(record))
+    for name, reason in left_out:
+        shown.add_row(Text(plain(name)), *[NOTHING] * 5, Text(plain(f"not run: {reason}")))
+    return shown
+
+
+def _line(record: Record) -> list[Text]:
+    """One load: what it was, its figures, and its verdict or why there are none."""
+    measured, workload = record.measurement, record.workload
+    marks = device_name(record).removeprefix(record.device.profile)
+    ran = record.verdict is Verdict.OK
+    load = (
+        (measured.download_seconds or 0) + measured.create_seconds
+        if measured and measured.create_seconds is not None
+        else None
+    )
+    source = "" if workload.source == "network" else f" from {workload.source}"
+    return [
+        Text(
+            plain(
+                f"{workload.runtime} {workload.model}/{workload.quantisation}{source}"
+                f" on {record.device.profile}{marks}"
+            )
+        ),
+        *(
+            Text(number(value))
+            for value in (
+                load,
+                measured.first_token_seconds if measured else None,
+                measured.prefill_tokens_per_s if measured else None,
+                measured.decode_tokens_per_s if measured else None,
+            )
+        ),
+        Text(gigabytes(measured.memory.engine_bytes if measured else None)),
+        Text(
+            plain(str(record.verdict) if ran else f"{record.verdict}: {record.explanation}"),
+            style=_VERDICT_STYLE[record.verdict],
+        ),
+    ]
+
+
 def next_steps(records: Sequence[Record]) -> list[str]:
     """One line a trial: what happened, and what to do next."""
     return [

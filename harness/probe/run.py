@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from harness.devices.base import TabLostError
 from harness.errors import UserError
@@ -12,7 +12,7 @@ from harness.probe.report import parse_report
 from results.record import Kind, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harness.devices.base import Device, PageEvent
@@ -35,6 +35,7 @@ async def run_probe(
     *,
     budget_ms: int,
     seed: int,
+    backends: Sequence[Literal["wasm", "webgpu"]] = ("wasm", "webgpu"),
     progress: Callable[[str], None] = lambda _: None,
 ) -> ProbeReport:
     """Probe a device in a fresh browser, so that nothing of it is left when the load begins.
@@ -45,6 +46,7 @@ async def run_probe(
         folder: for the raw logs.
         budget_ms: how long the probe may measure.
         seed: decides on the probe's data.
+        backends: what is measured.
         progress: told in words what is being measured.
 
     Raises:
@@ -74,7 +76,9 @@ async def run_probe(
             tab = await session.open_tab(f"{server.url}/page/trial.html", on_event)
             await device.rest()
             await tab.call(
-                "tierlabProbe", {"budgetMs": budget_ms, "seed": seed}, within=START_SECONDS
+                "tierlabProbe",
+                {"budgetMs": budget_ms, "seed": seed, "backends": list(backends)},
+                within=START_SECONDS,
             )
         except TabLostError as error:
             await session.settle()

@@ -13,7 +13,7 @@ from harness.profiles import load_profiles
 from harness.weights.artifact import Artifact, ArtifactFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pydantic import JsonValue
 
@@ -66,6 +66,9 @@ class FakeTab:
         self._script(self._emit, self._timeline)
         return None
 
+    async def set_files(self, selector: str, paths: Sequence[Path]) -> None:
+        self.calls.append((selector, list(paths)))
+
     async def screenshot(self, path: Path) -> bool:
         path.write_bytes(b"a picture")  # noqa: ASYNC240
         return True
@@ -97,6 +100,9 @@ class FakeSession:
     def throttled_seconds(self) -> float | None:
         return 0.25
 
+    async def renew(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
     async def settle(self) -> None:
         self.settled += 1
 
@@ -110,6 +116,7 @@ class FakeDevice:
         self.sessions: list[FakeSession] = []
         self.gate = OPEN_GATE
         self.version = "140.0.1"
+        self.persistent: Path | None = None
 
     async def facts(self) -> HostFacts:
         return HostFacts(
@@ -127,7 +134,10 @@ class FakeDevice:
         return [OPEN_GATE, self.gate]
 
     @asynccontextmanager
-    async def session(self, timeline: Timeline, folder: Path) -> AsyncIterator[FakeSession]:
+    async def session(
+        self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
+    ) -> AsyncIterator[FakeSession]:
+        self.persistent = persistent
         folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240
         (folder / "browser-stderr.log").write_text("words\n")
         self.sessions.append(FakeSession(self.scripts.pop(0), timeline))
@@ -144,8 +154,10 @@ class LostDevice(FakeDevice):
     """Its pages cannot be opened."""
 
     @asynccontextmanager
-    async def session(self, timeline: Timeline, folder: Path) -> AsyncIterator[FakeSession]:
-        async with super().session(timeline, folder) as session:
+    async def session(
+        self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
+    ) -> AsyncIterator[FakeSession]:
+        async with super().session(timeline, folder, persistent=persistent) as session:
 
             async def refuse(url: str, on_event: OnEvent) -> FakeTab:  # noqa: ARG001
                 raise TabLostError(f"{url} could not be opened")

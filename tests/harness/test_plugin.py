@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import plugin
+from harness import options, plugin
 from harness.errors import UserError
 from harness.load import Deadlines
-from harness.plugin import SUITES, Plan, device_of, unusable
+from harness.options import Plan, unusable
+from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
 from results.record import Judgement
 from results.store import Store
@@ -32,12 +33,13 @@ PROFILES = tuple(load_profiles())
 # A suite in place of the real ones: nothing is started. `stub` is loaded in xdist's workers too.
 STUB = """
 from pathlib import Path
+import harness.options
 import harness.plugin
 harness.plugin.SUITES = Path(__file__).parent / "suites"
-harness.plugin.find_browser = lambda section: (
+harness.options.find_browser = lambda section: (
     "no firefox" if section.engine == "firefox" else object()
 )
-harness.plugin.find_limiter = object
+harness.options.find_limiter = object
 """
 
 
@@ -56,8 +58,8 @@ def a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(section: SimpleNamespace) -> object:
         return "no firefox on this machine" if section.engine == "firefox" else object()
 
-    monkeypatch.setattr(plugin, "find_browser", find)
-    monkeypatch.setattr(plugin, "find_limiter", object)
+    monkeypatch.setattr(options, "find_browser", find)
+    monkeypatch.setattr(options, "find_limiter", object)
 
 
 class Suites:
@@ -227,8 +229,8 @@ def test_limits_without_permission(suites: Suites, monkeypatch: pytest.MonkeyPat
     def find() -> object:
         raise UserError("limits cannot be set here:\n  - cgroup-v1: not permitted", "run as root")
 
-    monkeypatch.setattr(plugin, "find_browser", lambda _: object())
-    monkeypatch.setattr(plugin, "find_limiter", find)
+    monkeypatch.setattr(options, "find_browser", lambda _: object())
+    monkeypatch.setattr(options, "find_limiter", find)
     assert refusal(suites.real("--device=desktop-2g")) == (
         "device 'desktop-2g' cannot be used: limits cannot be set here:\n"
         "  - cgroup-v1: not permitted\n"
@@ -306,11 +308,13 @@ def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
         "--model=gemma-2b,GEMMA_2B",
         "--model=gemma-3-270m",
         "--quant=int4,int8",
+        "--runtime=wllama/wasm,onnxruntime-web/wasm",
+        "--source=network,opfs",
         "--limit-memory=1.5 GiB",
         "--limit-cpus=0.5",
         "--timeout-token=7",
     )
-    plan: Plan = plugin.make_plan(config, "run-1")
+    plan: Plan = options.make_plan(config, "run-1")
     assert [profile.id for profile in plan.profiles] == [
         "desktop-1g-1.5gib-0.5cpu",
         "desktop-1.5gib-0.5cpu",
@@ -318,12 +322,18 @@ def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
     for profile in plan.profiles:
         assert profile.resource_limits.memory_bytes == 3 << 29
         assert profile.resource_limits.cpus == 0.5
-    assert [(w.model, w.quantisation) for w in plan.workloads] == [
-        ("gemma-2b", "int4"),
-        ("gemma-2b", "int8"),
-        ("gemma-3-270m", "int4"),
-        ("gemma-3-270m", "int8"),
+    # Each engine has its own ways of storing weights, and not every model's rows fit them.
+    assert [(w.model, w.runtime, w.quantisation) for w in plan.workloads[::2]] == [
+        ("gemma-2b", "wllama/wasm", "q4_k"),
+        ("gemma-2b", "wllama/wasm", "q8_0"),
+        ("gemma-2b", "onnxruntime-web/wasm", "int4"),
+        ("gemma-2b", "onnxruntime-web/wasm", "int8"),
+        ("gemma-3-270m", "wllama/wasm", "q4_0"),
+        ("gemma-3-270m", "wllama/wasm", "q8_0"),
+        ("gemma-3-270m", "onnxruntime-web/wasm", "int4"),
+        ("gemma-3-270m", "onnxruntime-web/wasm", "int8"),
     ]
+    assert [w.source for w in plan.workloads[:4]] == ["network", "opfs", "network", "opfs"]
     assert plan.settings.trial.deadlines == Deadlines(300.0, 7.0)
     assert plan.settings.trial.run_id == "run-1"
     assert plan.left_out == ()
@@ -331,12 +341,12 @@ def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
 
 def test_limits_of_the_profile_stay_where_no_option_speaks_of_them() -> None:
     profile = load_profiles()["desktop-4g-1core"]
-    limited = plugin._limited(profile, "1g", None)
+    limited = options._limited(profile, "1g", None)
     assert limited.id == "desktop-4g-1core-1g"
     assert limited.limits.memory == 1 << 30
     assert limited.limits.cpus == 1
-    assert plugin._limited(profile, None, None) is profile
-    assert plugin._limited(profile, "256m", None).limits.memory == LEAST_MEMORY
+    assert options._limited(profile, None, None) is profile
+    assert options._limited(profile, "256m", None).limits.memory == LEAST_MEMORY
 
 
 @pytest.mark.usefixtures("a_browser")

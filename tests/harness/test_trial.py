@@ -107,7 +107,7 @@ def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
     device = FakeDevice(probe_well, load_well)
     run(device, tmp_path, made=artifact())
     probe, load = (session.tabs[0].calls for session in device.sessions)
-    assert probe == [("tierlabProbe", {"budgetMs": 4000, "seed": 1})]
+    assert probe == [("tierlabProbe", {"budgetMs": 4000, "seed": 1, "backends": ["wasm"]})]
     ((function, job),) = load
     assert function == "tierlabStart"
     assert job["workload"] == str(WORKLOAD)

@@ -17,17 +17,23 @@ from harness.weights.writing import write_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.weights.plan import ByteStream, Piece
+
 
 @dataclass(frozen=True)
 class Counting:
     """A stream whose bytes tell the seed and their place."""
 
-    bytes: int
+    size: int
 
-    def pieces(self, seed: int) -> Iterator[bytes]:
-        content = bytes((seed + place) % 256 for place in range(self.bytes))
-        yield content[: self.bytes // 2]
-        yield content[self.bytes // 2 :]
+    @property
+    def bytes(self) -> int:
+        return self.size
+
+    def pieces(self, seed: int) -> Iterator[Piece]:
+        content = bytearray((seed + place) % 256 for place in range(self.size))
+        yield memoryview(content)[: self.size // 2]
+        yield memoryview(content)[self.size // 2 :]
 
 
 contents = st.one_of(
@@ -44,7 +50,7 @@ contents = st.one_of(
 )
 def test_files_are_what_was_planned(
     tmp_path_factory: pytest.TempPathFactory,
-    placed: list[tuple[int, bytes | TensorSpec | Counting]],
+    placed: list[tuple[int, bytes | TensorSpec | ByteStream]],
     tail: int,
 ) -> None:
     sections: list[Section] = []
@@ -60,7 +66,7 @@ def test_files_are_what_was_planned(
         elif isinstance(content, TensorSpec):
             made = b"".join(map(bytes, tiles.pieces(content)))
         else:
-            made = b"".join(content.pieces(3))
+            made = b"".join(map(bytes, content.pieces(3)))
         expected[section.offset : section.end] = made
     path = tmp_path_factory.mktemp("written") / "file"
     counts: list[int] = []

@@ -1,0 +1,284 @@
+"""What a run is asked for: pytest's options, and the plan that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.devices.browsers import find_browser
+from harness.emulation.limits import find_limiter, format_bytes, parse_bytes
+from harness.errors import UserError
+from harness.laboratory import LaboratorySettings
+from harness.load import Deadlines
+from harness.models import Workload, find_model, find_quantisation
+from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
+from harness.runtimes import BEST, RUNTIMES, find_runtime
+from harness.sources import DEFAULT_SOURCE, SOURCES, find_source
+from harness.trial import TrialSettings
+from harness.weights.onnx.real import real_artifact
+
+if TYPE_CHECKING:
+    import pytest
+
+    from harness.models import Architecture
+    from harness.runtimes.base import Runtime
+
+DEFAULT_DEVICE = "desktop"
+DEFAULT_MODEL = "gemma-2b"
+DEFAULT_RUNTIME = "best"
+
+LeftOut = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does: on which devices, with which workloads.
+
+    `left_out` names the profiles that were asked for but cannot be used, with the reason;
+    `engines_left_out` likewise the engines that are not installed.
+    """
+
+    profiles: tuple[Profile, ...]
+    left_out: LeftOut
+    workloads: tuple[Workload, ...]
+    engines_left_out: LeftOut
+    settings: LaboratorySettings
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options of a run."""
+    group = parser.getgroup("tierlab", "devices and workloads")
+    add = group.addoption
+    add(
+        "--device",
+        action="append",
+        metavar="ID",
+        help="device profile: an id, a glob, several with commas, or `all`"
+        f" (default: {DEFAULT_DEVICE}); e.g. --device='desktop-*'",
+    )
+    add("--list-devices", action="store_true", help="show every device profile, then exit")
+    add("--model", action="append", metavar="ID", help=f"model (default: {DEFAULT_MODEL})")
+    add(
+        "--quant",
+        action="append",
+        metavar="NAME",
+        help="how weights are stored: int4, int8, fp16, or an engine's own such as q4_k"
+        " (default: the engine's own default)",
+    )
+    add(
+        "--runtime",
+        action="append",
+        metavar="ID",
+        help=f"inference engine and backend, `best` (the default: {', '.join(BEST)}) or `all`",
+    )
+    add("--artifact", type=Path, metavar="PATH", help="your own model file instead of a made one")
+    add("--prompt-tokens", type=int, default=16, metavar="N", help="default: %(default)s")
+    add("--output-tokens", type=int, default=8, metavar="N", help="default: %(default)s")
+    add(
+        "--source",
+        action="append",
+        metavar="NAME",
+        help=f"where pages take the model's bytes from: {', '.join(SOURCES)}"
+        f" (default: {DEFAULT_SOURCE})",
+    )
+    add(
+        "--offline",
+        action="store_true",
+        help="after each good load cut the network and load once more",
+    )
+    add(
+        "--results",
+        type=Path,
+        default=Path("tierlab-results"),
+        metavar="DIR",
+        help="where records and raw evidence go (default: %(default)s)",
+    )
+    add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
+    add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
+    add(
+        "--timeout-load",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="silence allowed until the engine stands (default: %(default)s)",
+    )
+    add(
+        "--timeout-token",
+        type=float,
+        default=240.0,
+        metavar="SECONDS",
+        help="silence allowed for each token (default: %(default)s)",
+    )
+    add(
+        "--probe-budget",
+        type=int,
+        default=4000,
+        metavar="MS",
+        help="how long the zero-weight probe may measure (default: %(default)s)",
+    )
+
+
+def _words(config: pytest.Config, option: str, default: str) -> list[str]:
+    """The values of a repeatable option that also takes commas, each once."""
+    given: list[str] = config.getoption(option) or [default]
+    words = [word.strip() for item in given for word in item.split(",") if word.strip()]
+    if not words:
+        raise UserError(f"{option} names nothing", f"leave it out for {option}={default}")
+    return list(dict.fromkeys(words))
+
+
+def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profile:
+    """The profile with the limits of the command line; its id says so."""
+    if memory is None and cpus is None:
+        return profile
+    size = profile.limits.memory if memory is None else parse_bytes(memory)
+    if size is not None and size < LEAST_MEMORY:
+        raise UserError(
+            f"--limit-memory={memory} is too little for a browser",
+            f"give at least {format_bytes(LEAST_MEMORY)}",
+        )
+    limits = profile.limits.model_copy(
+        update={"memory": size, "cpus": profile.limits.cpus if cpus is None else cpus}
+    )
+    marks = ["".join(memory.lower().split())] if memory else []
+    marks += [f"{cpus:g}cpu"] if cpus is not None else []
+    return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})
+
+
+def unusable(profile: Profile) -> str | None:
+    """Why a profile cannot be used on this machine now, or `None`."""
+    found = find_browser(profile.browser)
+    if isinstance(found, str):
+        return found
+    limits = profile.resource_limits
+    if limits.memory_bytes is not None or limits.cpus is not None:
+        try:
+            find_limiter()
+        except UserError as error:
+            return str(error)
+    return None
+
+
+def make_plan(config: pytest.Config, run_id: str) -> Plan:
+    """The plan that the options ask for.
+
+    Raises:
+        UserError: an option names something unknown, or no device can be used.
+    """
+    option = config.option
+    _check_numbers(config)
+    profiles, left_out = _devices(config)
+    runtimes, engines_left_out = _runtimes(config)
+    return Plan(
+        profiles=profiles,
+        left_out=left_out,
+        workloads=_workloads(config, runtimes),
+        engines_left_out=engines_left_out,
+        settings=LaboratorySettings(
+            trial=TrialSettings(
+                run_id=run_id,
+                results=_results_directory(option.results),
+                deadlines=Deadlines(option.timeout_load, option.timeout_token),
+                probe_budget_ms=option.probe_budget,
+                offline=option.offline,
+            ),
+            artifact=real_artifact(option.artifact) if option.artifact else None,
+        ),
+    )
+
+
+def _check_numbers(config: pytest.Config) -> None:
+    for name in ("--prompt-tokens", "--output-tokens", "--probe-budget"):
+        if config.getoption(name) < 1:
+            raise UserError(f"{name}={config.getoption(name)} must be at least 1")
+    for name in ("--timeout-load", "--timeout-token"):
+        if not 0 < config.getoption(name) < float("inf"):
+            raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
+
+
+def _devices(config: pytest.Config) -> tuple[tuple[Profile, ...], LeftOut]:
+    """The profiles to run, and those left out with the reason.
+
+    A device that is asked for by its name must be usable; one that a pattern brought need not.
+    """
+    option = config.option
+    wanted = _words(config, "--device", DEFAULT_DEVICE)
+    usable, left_out, named = [], [], False
+    for profile in select(load_profiles(), wanted):
+        limited = _limited(profile, option.limit_memory, option.limit_cpus)
+        if reason := unusable(limited):
+            left_out.append((limited.id, reason))
+            named = named or profile.id in wanted
+        else:
+            usable.append(limited)
+    if named or not usable:
+        lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
+        raise UserError(lines, "see pytest suites --list-devices")
+    return tuple(usable), tuple(left_out)
+
+
+def _runtimes(config: pytest.Config) -> tuple[list[Runtime], LeftOut]:
+    """The engines to run, and those that are not installed.
+
+    As with devices: one that is asked for by its name must be there.
+    """
+    names: list[str] = []
+    found: list[Runtime] = []
+    left_out: list[tuple[str, str]] = []
+    # The user's own file is ONNX: an engine for it must be named or is this one.
+    default = "onnxruntime-web/wasm" if config.option.artifact else DEFAULT_RUNTIME
+    for word in _words(config, "--runtime", default):
+        group = {"best": list(BEST), "all": list(RUNTIMES)}.get(word)
+        for name in group or [word]:
+            runtime = find_runtime(name)
+            if name in names:
+                continue
+            names.append(name)
+            if not (reason := runtime.missing()):
+                found.append(runtime)
+            elif group:
+                left_out.append((name, reason))
+            else:
+                raise UserError(f"runtime {name!r} cannot be used: {reason}")
+    if not found:
+        lines = "\n".join(f"runtime {name!r} cannot be used: {why}" for name, why in left_out)
+        raise UserError(lines)
+    return found, tuple(left_out)
+
+
+def _workloads(config: pytest.Config, runtimes: list[Runtime]) -> tuple[Workload, ...]:
+    models = [find_model(name) for name in _words(config, "--model", DEFAULT_MODEL)]
+    sources = [find_source(name).name for name in _words(config, "--source", DEFAULT_SOURCE)]
+    found = (
+        Workload(
+            model=model.id,
+            quantisation=quantisation,
+            runtime=runtime.id,
+            prompt_tokens=config.option.prompt_tokens,
+            output_tokens=config.option.output_tokens,
+            # An engine outside of a browser reads the file where it lies.
+            source=DEFAULT_SOURCE if runtime.backend == "native" else source,
+        )
+        for model in models
+        for runtime in runtimes
+        for quantisation in _quantisations(config, runtime, model)
+        for source in sources
+    )
+    return tuple(dict.fromkeys(found))  # a model may be named twice, by its id and an alias
+
+
+def _quantisations(config: pytest.Config, runtime: Runtime, model: Architecture) -> list[str]:
+    """What the engine makes of the names that were asked for."""
+    names = _words(config, "--quant", runtime.quantisations[0])
+    return [runtime.exact_quantisation(model, find_quantisation(name).name) for name in names]
+
+
+def _results_directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--results {path}: cannot be made: {error.strerror}", "choose another directory"
+        ) from error
+    return path.resolve()
