@@ -10,8 +10,10 @@ compile() {
 }
 
 compile "$@" pyproject.toml requirements/build.in --output-file requirements/run.txt
+compile "$@" pyproject.toml requirements/build.in --extra native \
+    --constraint requirements/run.txt --output-file requirements/native.txt
 compile "$@" pyproject.toml requirements/build.in --extra dev \
-    --constraint requirements/run.txt --output-file requirements/dev.txt
+    --constraint requirements/native.txt --output-file requirements/dev.txt
 compile "$@" requirements/node.in --output-file requirements/node.txt
 npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
     --no-audit --no-fund --loglevel=error
