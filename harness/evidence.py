@@ -137,6 +137,11 @@ _STDERR: Final = (
         Kind.OUT_OF_MEMORY_LINE,
     ),
     (
+        # An exception that C++ code outside of a browser does not catch (libstdc++).
+        re.compile(r"^terminate called after throwing an instance of '(?P<reason>std::bad_alloc)'"),
+        Kind.OUT_OF_MEMORY_LINE,
+    ),
+    (
         re.compile(_LOG + r"GPU process exited unexpectedly: exit_code=(?P<exit_code>-?\d{1,9})"),
         Kind.GPU_PROCESS_GONE,
     ),

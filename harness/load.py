@@ -66,6 +66,7 @@ class Follower:
         timeline: where evidence goes.
         cpu_seconds: reads the CPU time of the browser, at the boundary of phases.
         progress: told in words what is going on.
+        source: who reports.
     """
 
     def __init__(
@@ -73,8 +74,11 @@ class Follower:
         timeline: Timeline,
         cpu_seconds: Callable[[], float | None],
         progress: Callable[[str], None],
+        *,
+        source: Source = Source.PAGE,
     ) -> None:
         self.log = LoadLog()
+        self._source = source
         self.phase = "start"
         self._timeline = timeline
         self._cpu_seconds = cpu_seconds
@@ -108,7 +112,7 @@ class Follower:
         self._close_phase(at_ms)
         self.phase = name
         self._phase_began = (at_ms, self._cpu_seconds())
-        self._timeline.add(Source.PAGE, Kind.PHASE, name=name)
+        self._timeline.add(self._source, Kind.PHASE, name=name)
         self._progress(name)
 
     def _close_phase(self, at_ms: float) -> None:
@@ -172,14 +176,14 @@ class Follower:
         if tokens != len(self.log.tokens):
             raise ValueError(f"done with {tokens} tokens, but {len(self.log.tokens)} came")
         self._close_phase(_number(event["at_ms"]))
-        self._timeline.add(Source.PAGE, Kind.DONE, tokens=tokens, finite=finite)
+        self._timeline.add(self._source, Kind.DONE, tokens=tokens, finite=finite)
 
     def _on_disposed(self, event: PageEvent) -> None:
         pass
 
     def _on_error(self, event: PageEvent) -> None:
         self._timeline.add(
-            Source.PAGE,
+            self._source,
             Kind.ENGINE_ERROR,
             name=_text(event["name"]),
             message=_text(event["message"]),
@@ -187,24 +191,24 @@ class Follower:
         )
 
     def _on_unsupported(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.UNSUPPORTED, reason=_text(event["reason"]))
+        self._timeline.add(self._source, Kind.UNSUPPORTED, reason=_text(event["reason"]))
 
     def _on_cpu_fallback(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.CPU_FALLBACK, message=_text(event["message"]))
+        self._timeline.add(self._source, Kind.CPU_FALLBACK, message=_text(event["message"]))
 
     def _on_artifact_refused(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.ARTIFACT_REFUSED, message=_text(event["message"]))
+        self._timeline.add(self._source, Kind.ARTIFACT_REFUSED, message=_text(event["message"]))
 
     def _on_device_lost(self, event: PageEvent) -> None:
         self._timeline.add(
-            Source.PAGE,
+            self._source,
             Kind.DEVICE_LOST,
             reason=_text(event["reason"]),
             message=_text(event["message"]),
         )
 
     def _on_validation(self, event: PageEvent) -> None:
-        self._timeline.add(Source.PAGE, Kind.VALIDATION, message=_text(event["message"]))
+        self._timeline.add(self._source, Kind.VALIDATION, message=_text(event["message"]))
 
 
 def _text(value: object) -> str:

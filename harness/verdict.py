@@ -17,6 +17,8 @@ from results.record import Evidence, Kind, Verdict
 
 # As numbers: they are also those of another device, whose names need not be this machine's.
 SIGHUP, SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM = 1, 2, 7, 9, 11, 15
+# What somebody else sends to end a process; a process does not do so to itself.
+_SENT = frozenset({SIGHUP, SIGINT, SIGKILL, SIGTERM})
 
 _PROCESSES = {
     "browser": "the browser",
@@ -34,7 +36,8 @@ _OUT_OF_MEMORY = re.compile(
     r"|grow\(\): (Unable to grow instance memory|Maximum memory size exceeded)"
     r"|GPUOutOfMemoryError|VK_ERROR_OUT_OF_DEVICE_MEMORY"
     r"|\bout of memory\b|Out of memory"
-    r"|insufficient memory|failed to allocate buffer",
+    r"|insufficient memory|failed to allocate buffer"
+    r"|^MemoryError\b",
 )
 
 # Page errors that mean that the file is not what the engine takes: about the file, whoever made it,
@@ -122,26 +125,28 @@ class Case:
         return next((text for text in ends if text), "")
 
     @property
-    def signal(self) -> int | None:
-        """The signal or exit code that CDP gave for the renderer."""
-        try:
-            return int(self.renderer("code"))
-        except ValueError:
-            return None
-
-    @property
     def child_signal(self) -> int | None:
         """The signal that ended the engine's process; `None` where it ended otherwise or lives."""
         text = self.value(Kind.CHILD_GONE, "signal")
         return int(text) if text.isdecimal() else None
 
     @property
-    def child_end(self) -> str:
-        """How the engine's process ended, with its last words, "" while it lives."""
+    def signal(self) -> int | None:
+        """The signal that ended the engine's process, or what CDP gave for the renderer."""
+        if self.child_signal is not None:
+            return self.child_signal
+        try:
+            return int(self.renderer("code"))
+        except ValueError:
+            return None
+
+    @property
+    def how_it_ended(self) -> str:
+        """How the process that the load needs ended, with its last words if it had any."""
         if not self.has(Kind.CHILD_GONE):
-            return ""
-        name = self.value(Kind.CHILD_GONE, "name")
-        how = name or f"exit code {self.value(Kind.CHILD_GONE, 'exit_code')}"
+            return f"{self.renderer('status') or 'no status'}, signal {self.signal}"
+        code = self.value(Kind.CHILD_GONE, "exit_code")
+        how = f"exit code {code}" if code else f"signal {self.signal}"
         words = self.value(Kind.CHILD_GONE, "line")
         return f"{how}: {words}" if words else how
 
@@ -218,47 +223,28 @@ RULES: Final[tuple[Rule, ...]] = (
         "allocation-refused", Verdict.OOM,
         lambda c: _OUT_OF_MEMORY.search(c.error) or _OUT_OF_MEMORY.search(c.rejected),
         lambda c: (
-            f"the page survived, but memory was refused during {c.phase}: {c.error or c.rejected}"
+            f"memory was refused during {c.phase}, and nothing died: {c.error or c.rejected}"
         ),
     ),
     # --- died of something else ---------------------------------------------------------------
     Rule(
         "segfault", Verdict.CRASH,
-        lambda c: c.child_signal in {SIGSEGV, SIGBUS},
-        lambda c: f"the engine's process crashed during {c.phase} ({c.child_end})",
-    ),
-    Rule(
-        "killed", Verdict.CRASH,
-        lambda c: c.child_signal in {SIGKILL, SIGTERM, SIGINT, SIGHUP},
-        lambda c: (
-            "something other than the kernel's memory killer ended the engine's process during"
-            f" {c.phase} ({c.child_end}; the kernel counted no memory kill)"
-        ),
-    ),
-    Rule(
-        "trap", Verdict.CRASH,
-        lambda c: c.child_signal is not None,
-        lambda c: f"the engine's process ended itself during {c.phase} ({c.child_end})",
-    ),
-    Rule(
-        "segfault", Verdict.CRASH,
         lambda c: c.signal in {SIGSEGV, SIGBUS},
-        lambda c: f"the renderer crashed with signal {c.signal} during {c.phase}",
+        lambda c: f"{c.victim} crashed during {c.phase} ({c.how_it_ended})",
     ),
     Rule(
         "killed", Verdict.CRASH,
-        lambda c: c.renderer("status") == "killed",
+        lambda c: c.renderer("status") == "killed" or c.child_signal in _SENT,
         lambda c: (
-            f"something other than the kernel's memory killer ended the renderer during {c.phase}"
-            f" (signal {c.signal}, and the kernel counted no memory kill)"
+            f"something other than the kernel's memory killer ended {c.victim} during {c.phase}"
+            f" ({c.how_it_ended}, and the kernel counted no memory kill)"
         ),
     ),
     Rule(
         "trap", Verdict.CRASH,
-        lambda c: c.has(Kind.RENDERER_GONE),
+        lambda c: c.has(Kind.RENDERER_GONE) or c.child_signal is not None,
         lambda c: (
-            f"the renderer ended itself during {c.phase}"
-            f" ({c.renderer('status') or 'no status'}, code {c.signal}):"
+            f"{c.victim} ended itself during {c.phase} ({c.how_it_ended}):"
             " a failed CHECK, or memory refused without a message"
         ),
     ),
@@ -311,13 +297,11 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "engine-error", Verdict.CRASH,
-        lambda c: c.has(Kind.ENGINE_ERROR),
-        lambda c: f"the engine failed during {c.phase}: {c.error}",
-    ),
-    Rule(
-        "engine-error", Verdict.CRASH,
-        lambda c: c.has(Kind.CHILD_GONE),
-        lambda c: f"the engine's process ended during {c.phase} ({c.child_end})",
+        lambda c: c.has(Kind.ENGINE_ERROR, Kind.CHILD_GONE),
+        lambda c: (
+            f"the engine failed during {c.phase}: {c.error}" if c.error
+            else f"the engine's process ended during {c.phase} ({c.how_it_ended})"
+        ),
     ),
     Rule(
         "validation", Verdict.CRASH,

@@ -77,6 +77,42 @@ def test_its_story_reaches_the_rule(rule: Any) -> None:
     assert len(judged.explanation) > 5
 
 
+CHILD = "the engine's process"
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "words"),
+    [
+        ({"signal": 9, "line": ""}, "killed", "ended the engine's process during create (signal 9"),
+        ({"signal": 15, "line": ""}, "killed", "the kernel counted no memory kill"),
+        ({"signal": 11, "line": "Fatal"}, "segfault", "crashed during create (signal 11: Fatal)"),
+        ({"signal": 7, "line": ""}, "segfault", CHILD),
+        ({"signal": 6, "line": "GGML_ASSERT(x) failed"}, "trap", "GGML_ASSERT(x) failed"),
+        ({"exit_code": 1, "line": "No module"}, "engine-error", "(exit code 1: No module)"),
+        ({"exit_code": 0, "line": ""}, "engine-error", "ended during create (exit code 0)"),
+        ({}, "engine-error", CHILD),
+        ({"signal": "many"}, "engine-error", CHILD),
+    ],
+)
+def test_the_end_of_an_engines_process(end: dict[str, Any], cause: str, words: str) -> None:
+    judged = judge(told(CREATE, (Kind.CHILD_GONE, end)))
+    assert (judged.verdict, judged.cause) == (Verdict.CRASH, cause)
+    assert words in judged.explanation
+
+
+def test_a_process_whose_memory_ran_out() -> None:
+    gone = (Kind.CHILD_GONE, {"signal": 9, "line": ""})
+    for story in ((OOM_KILL, gone), (gone, OOM_KILL)):
+        judged = judge(told(CREATE, *story))
+        assert judged.cause == "kernel-oom"
+        assert f"killed {CHILD} for memory during create" in judged.explanation
+    thrown = (Kind.OUT_OF_MEMORY_LINE, {"line": "terminate called after ... 'std::bad_alloc'"})
+    aborted = (Kind.CHILD_GONE, {"signal": 6, "line": ""})
+    assert judge(told(CREATE, thrown, aborted)).cause == "allocator"
+    refused = (Kind.ENGINE_ERROR, {"name": "MemoryError", "message": ""})
+    assert judge(told(CREATE, refused)).cause == "allocation-refused"
+
+
 def test_nothing_at_all_is_the_labs_fault() -> None:
     assert judge([]).verdict is Verdict.INFRA
     judged = judge(told(CREATE))
