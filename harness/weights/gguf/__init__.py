@@ -1,0 +1,1 @@
+"""Writer of synthetic models in GGUF, the format of llama.cpp."""
