@@ -18,12 +18,14 @@ from harness.devices.lease import lease
 from harness.emulation.limits import sweep
 from harness.errors import UserError
 from harness.evidence import Timeline
+from harness.foresight import foresee
 from harness.models import find_model
 from harness.probe.run import run_probe
-from harness.trial import TrialSettings, run_trial
+from harness.trial import TrialSettings, memory_budget, run_trial
 from harness.verdict import judge
 from harness.web.server import serve
 from harness.weights.cache import ArtifactCache
+from harness.weights.variants import varied
 from results.record import Verdict
 from results.store import Store, StoreError
 
@@ -35,12 +37,15 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.models import Workload
+    from harness.probe.predict import MemoryBudget
     from harness.probe.report import ProbeReport
     from harness.profiles import Profile
     from harness.web.server import Server
     from harness.weights.artifact import Artifact
     from harness.weights.plan import Recipe
-    from results.record import Record
+    from results.claims import Outcome
+    from results.record import Prediction, Record
+    from results.response import Response
 
 T = TypeVar("T")
 
@@ -69,7 +74,7 @@ class Laboratory:
         self._say = say
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
-        self._trials: dict[tuple[str, Workload], Record] = {}
+        self._trials: dict[tuple[str, Workload, int], Record] = {}
         self._probes: dict[str, ProbeReport] = {}
         self._cache = ArtifactCache()
 
@@ -95,6 +100,15 @@ class Laboratory:
     ) -> None:
         self._cleanup.close()
 
+    def say(self, text: str) -> None:
+        """Tell the user how far long work has come."""
+        self._say(text)
+
+    @property
+    def run_id(self) -> str:
+        """The run that everything here belongs to."""
+        return self._settings.trial.run_id
+
     def probe(self, profile: Profile) -> ProbeReport:
         """The probe report of a device; measured once a run.
 
@@ -116,9 +130,37 @@ class Laboratory:
             progress=self._say,
         )
 
-    def trial(self, profile: Profile, workload: Workload) -> Record:
-        """One trial; run once, stored, and remembered for the rest of the run."""
-        key = (profile.id, workload)
+    def foresee(self, profile: Profile, workload: Workload) -> Prediction:
+        """What the probe says of a workload; nothing is made or loaded.
+
+        Raises:
+            ProbeFailedError: the probe gave no report.
+        """
+
+        async def budget(device: DesktopDevice, _: Server) -> MemoryBudget:
+            return memory_budget(profile, await device.facts())
+
+        report = self.probe(profile)
+        return foresee(report, workload, self._on_device(profile, budget))
+
+    def trials_of(self, profile: Profile, workload: Workload) -> list[Record]:
+        """The trials of a workload so far in this run, its repeats too, oldest first."""
+        mine = [
+            r
+            for (device, asked, _), r in self._trials.items()
+            if (device, asked) == (profile.id, workload)
+        ]
+        return sorted(mine, key=lambda record: record.started_at)
+
+    def trial(self, profile: Profile, workload: Workload, *, repeat: int = 0) -> Record:
+        """One trial; run once, stored, and remembered for the rest of the run.
+
+        Args:
+            profile: the device.
+            workload: what is asked of it.
+            repeat: its number among several of the same.
+        """
+        key = (profile.id, workload, repeat)
         if key not in self._trials:
             for left in reversed(range(INFRA_RETRIES + 1)):
                 record = self._on_device(
@@ -188,10 +230,24 @@ class Laboratory:
                 "free the disk; the trial must be run again",
             ) from error
 
+    def keep(self, finding: Outcome | Response) -> None:
+        """Store what follows from several trials; it is on disk when this returns."""
+        try:
+            self._store.add_finding(finding)
+        except StoreError as error:
+            raise UserError(
+                f"a finding cannot be stored: {error}", "free the disk, and run again"
+            ) from error
+
     def _artifact(self, workload: Workload, recipe: Recipe) -> Artifact:
         if self._settings.artifact is not None:
+            if workload.variant:
+                raise UserError(
+                    f"--artifact is one file, and {workload} needs another", "leave it out"
+                )
             return self._settings.artifact
-        return self._cache.ensure(find_model(workload.model), recipe, self._making())
+        asked = varied(recipe, workload.variant)
+        return self._cache.ensure(find_model(workload.model), asked, self._making())
 
     def _making(self) -> Callable[[int, int], None]:
         """Progress of a writer, told once every tenth."""

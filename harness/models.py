@@ -178,7 +178,10 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is asked of a device: a model, stored somehow, on an engine, at a length."""
+    """What is asked of a device: a model, stored somehow, on an engine, at a length.
+
+    `variant` names a special artifact of the model: see `harness.weights.variants`.
+    """
 
     model: str
     quantisation: str
@@ -186,11 +189,13 @@ class Workload:
     prompt_tokens: int
     output_tokens: int
     source: str = "network"
+    variant: str = ""
 
     def __str__(self) -> str:
         source = "" if self.source == "network" else f" from {self.source}"
+        variant = f" {self.variant}" if self.variant else ""
         return (
-            f"{self.model}/{self.quantisation} on {self.runtime}{source}, "
+            f"{self.model}/{self.quantisation}{variant} on {self.runtime}{source}, "
             f"{self.prompt_tokens}+{self.output_tokens} tokens"
         )
 

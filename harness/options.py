@@ -16,7 +16,7 @@ from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
 from harness.runtimes import BEST, RUNTIMES, find_runtime
 from harness.sources import DEFAULT_SOURCE, SOURCES, find_source
 from harness.trial import TrialSettings
-from harness.weights.onnx.real import real_artifact
+from harness.weights.real import real_artifact
 
 if TYPE_CHECKING:
     import pytest
@@ -117,6 +117,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="MS",
         help="how long the zero-weight probe may measure (default: %(default)s)",
     )
+    add(
+        "--claim-rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how often suites/test_claims.py loads each artifact (default: %(default)s)",
+    )
 
 
 def _words(config: pytest.Config, option: str, default: str) -> list[str]:
@@ -189,7 +196,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
 
 
 def _check_numbers(config: pytest.Config) -> None:
-    for name in ("--prompt-tokens", "--output-tokens", "--probe-budget"):
+    for name in ("--prompt-tokens", "--output-tokens", "--probe-budget", "--claim-rounds"):
         if config.getoption(name) < 1:
             raise UserError(f"{name}={config.getoption(name)} must be at least 1")
     for name in ("--timeout-load", "--timeout-token"):

@@ -22,6 +22,7 @@ from harness.laboratory import Laboratory
 from harness.options import Plan, add_options, make_plan, unusable
 from harness.probe.run import ProbeFailedError
 from harness.profiles import Profile, load_profiles
+from results.claims_table import claims_table, response_table
 from results.store import Store, StoreError
 from results.table import comparison, next_steps, plain, table
 
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
 
 SUITES = Path(__file__).parent.parent / "suites"
 # Of one device: first what needs no model; what may end in a death of the browser comes last.
-SUITE_ORDER = ("test_environment", "test_limits", "test_probe", "test_full_load", "test_oom")
+SUITE_ORDER = (
+    "test_environment",
+    "test_limits",
+    "test_probe",
+    "test_full_load",
+    "test_claims",
+    "test_oom",
+)
 
 # Their messages say all that there is to say; a traceback through the harness would hide them.
 TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError)
@@ -52,8 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def _runs_suites(config: pytest.Config) -> bool:
     """Whether any argument names the suites (the project's own tests need no plan)."""
-    places = ((config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args)
-    return any(place == SUITES or SUITES in place.parents for place in places)
+    return any(place == SUITES or SUITES in place.parents for place in _named(config))
+
+
+def _named(config: pytest.Config) -> list[Path]:
+    """The files and folders that pytest was asked to run."""
+    here = config.invocation_params.dir
+    return [(here / arg.split("::")[0]).resolve() for arg in config.args]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -210,8 +223,17 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether a test fits its device, and is not of real size unless `-m` speaks of that."""
     if item.get_closest_marker("full") and not re.search(r"\bfull\b", config.option.markexpr):
         return False
+    if item.get_closest_marker("claims") and not (
+        re.search(r"\bclaims\b", config.option.markexpr) or _is_named(config, item)
+    ):
+        return False
     marker, profile = item.get_closest_marker("devices"), _profile_of(item)
     return marker is None or profile is None or bool(marker.kwargs["where"](profile))
+
+
+def _is_named(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether the test's own file was asked for, and not a folder that holds it."""
+    return item.path in _named(config)
 
 
 def _place(item: pytest.Item, devices: list[str]) -> tuple[int, int]:
@@ -305,6 +327,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
             console.print(comparison(records, plan.engines_left_out))
         for line in next_steps(records):
             console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
+        if outcomes := _with_store(plan, lambda store: store.outcomes(run_id=run_id)):
+            console.print(claims_table(outcomes))
+        if responses := _with_store(plan, lambda store: store.responses(run_id=run_id)):
+            console.print(response_table(responses))
         terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")
 
 

@@ -66,6 +66,7 @@ class Source(StrEnum):
     CDP = "cdp"
     CGROUP = "cgroup"
     DRIVER = "driver"
+    ENGINE = "engine"
     HARNESS = "harness"
     KERNEL = "kernel"
     PAGE = "page"
@@ -284,6 +285,9 @@ class WorkloadRecord(Part):
     prompt_tokens: int
     output_tokens: int
     source: str = Field(default="network", description="where the page takes the bytes from")
+    variant: str = Field(
+        default="", description="a special artifact of the model, such as pruned-50; else empty"
+    )
 
 
 class ArtifactRecord(Part):

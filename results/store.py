@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pydantic import ValidationError
 
+from results.claims import Outcome
 from results.record import Record
+from results.response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
+
+F = TypeVar("F", Outcome, Response)
 
 FILE_NAME: Final = "store.sqlite3"
 
@@ -48,6 +52,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     CREATE INDEX records_by_run ON records(run_id, started_at);
     CREATE INDEX records_by_cell ON records(profile, model, quantisation, runtime, started_at);
+    """,
+    # What follows from several trials: claims held against them, and response times.
+    """
+    CREATE TABLE findings (
+        run_id TEXT NOT NULL REFERENCES runs(run_id),
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        runtime TEXT NOT NULL,
+        model TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX findings_by_run ON findings(run_id, kind, at);
     """,
 )
 
@@ -154,6 +171,45 @@ class Store:
         )
         return [_parse(trial_id, body) for trial_id, body in rows]
 
+    def add_finding(self, finding: Outcome | Response) -> None:
+        """Store what follows from several trials; it is on disk when this returns."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    finding.run_id,
+                    finding.at.isoformat(),
+                    finding.kind,
+                    finding.profile,
+                    finding.runtime,
+                    finding.model,
+                    finding.model_dump_json(),
+                ),
+            )
+
+    def outcomes(self, *, run_id: str) -> list[Outcome]:
+        """The claims that a run held against its trials, oldest first.
+
+        Raises:
+            StoreError: one does not follow the schema of this version.
+        """
+        return [_parse_finding(Outcome, body) for body in self._findings("claim", run_id)]
+
+    def responses(self, *, run_id: str) -> list[Response]:
+        """The response times that a run found, oldest first.
+
+        Raises:
+            StoreError: one does not follow the schema of this version.
+        """
+        return [_parse_finding(Response, body) for body in self._findings("response", run_id)]
+
+    def _findings(self, kind: str, run_id: str) -> list[str]:
+        rows = self._read(
+            "SELECT body FROM findings WHERE run_id = ? AND kind = ? ORDER BY at, rowid",
+            (run_id, kind),
+        )
+        return [body for (body,) in rows]
+
     def latest_run(self) -> str | None:
         """The id of the run that began last."""
         rows = self._read("SELECT run_id FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
@@ -184,6 +240,13 @@ def _parse(trial_id: str, body: str) -> Record:
         return Record.model_validate_json(body)
     except ValidationError as error:
         raise StoreError(f"the record of trial {trial_id} cannot be read: {error}") from error
+
+
+def _parse_finding(shape: type[F], body: str) -> F:
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        raise StoreError(f"a finding cannot be read: {error}") from error
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

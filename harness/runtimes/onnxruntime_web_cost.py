@@ -74,6 +74,24 @@ _WASM_FP16: Final = replace(
     ),
 )
 
+# fp32 is the same products without the conversion: they read four bytes a weight, which the
+# probe's stream stands for. One load on a busy machine: a file of 1.089 GB took 22.8 s, peaked at
+# 3.27 GB and stayed at 2.25 GB (gemma-3-270m, 2 threads; 4.0 tokens/s beside 3.4 in fp16). The
+# accuracy is that of fp16 on a quiet machine (7.6 tokens/s): no quiet load of fp32 was seen.
+_WASM_FP32: Final = replace(
+    _WASM,
+    decode={"fp32": DecodeKernels(body="stream", head="stream")},
+    prefill={"fp32": PrefillKernels(product="gemm_m16")},
+    load_bytes_per_s=Band(0.04e9, 0.08e9, 0.2e9),
+    memory=MemoryModel(
+        load_copies=Band(2.4, 2.6, 3),
+        run_copies=Band(1.5, 1.7, 2.2),
+        expanded=Band(0, 0, 0),
+        base_bytes=Band(0.38e9, 0.44e9, 0.55e9),
+    ),
+    accuracy=Band(0.2, 0.6, 1.2),
+)
+
 # One fused product a matrix. The probe has a GEMV for int4 only; bytes a second stand for int8 and
 # fp16 too, since such a product is bound by reading. On SwiftShader the first version was right for
 # gemma-2b (33 to 34 s a token) and 8 times too fast for gemma-3-270m (15 s instead of 2 s), whose
@@ -110,5 +128,5 @@ def engine_cost(backend: str, quantisation: str, *, threads: int = 1) -> EngineC
     """The cost of the engine on a backend, for weights stored in that way."""
     if backend == "webgpu":
         return _WEBGPU
-    chosen = _WASM_FP16 if quantisation == "fp16" else _WASM
+    chosen = {"fp16": _WASM_FP16, "fp32": _WASM_FP32}.get(quantisation, _WASM)
     return replace(chosen, threads=threads, needs_isolation=threads > 1)

@@ -7,6 +7,8 @@ import errno
 import json
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from harness.profiles import load_profiles
 from harness.state import state_directory
 from harness.trial import TrialSettings
 from harness.weights.onnx.recipe import OnnxRecipe
+from results.claims import assess, claims
 from results.record import Record, Verdict
 from results.store import FILE_NAME, Store
 from tests.harness.fakes import FakeDevice, artifact, probe_well
@@ -255,3 +258,62 @@ def test_another_run_on_this_machine_is_waited_for(bench: Bench) -> None:
         lab._say = say
         lab.trial(DESKTOP, WORKLOAD)
     assert bench.said == ["waiting for machine: held by run x (process 1, since now)"]
+
+
+# ---- several loads of one workload, and what follows from them ----
+
+
+def test_a_repeat_is_another_trial(bench: Bench) -> None:
+    bench.outcomes = [record(name) for name in ("a", "b", "c", "other")]
+    other = replace(WORKLOAD, variant="pruned-50")
+    with bench.open() as lab:
+        assert lab.trials_of(DESKTOP, WORKLOAD) == []
+        rounds = [lab.trial(DESKTOP, WORKLOAD, repeat=number) for number in range(3)]
+        lab.trial(DESKTOP, other)
+        assert lab.trial(DESKTOP, WORKLOAD, repeat=1) is rounds[1]
+        assert lab.trials_of(DESKTOP, WORKLOAD) == rounds
+        assert [r.trial_id for r in lab.trials_of(DESKTOP, other)] == ["other"]
+    assert sorted(bench.stored()) == ["a", "b", "c", "other"]
+
+
+def test_a_variant_is_asked_of_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[OnnxRecipe] = []
+
+    def ensure(_: ArtifactCache, __: Any, recipe: OnnxRecipe, ___: Any) -> Artifact:
+        asked.append(recipe)
+        return artifact()
+
+    monkeypatch.setattr("harness.weights.cache.ArtifactCache.ensure", ensure)
+    with bench.open() as lab:
+        lab._artifact(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
+        lab._artifact(WORKLOAD, OnnxRecipe("int8"))
+    assert asked == [OnnxRecipe("int8", zero_share=0.2), OnnxRecipe("int8")]
+
+
+def test_the_users_own_file_has_no_variants(bench: Bench) -> None:
+    with bench.open(artifact=artifact()) as lab, pytest.raises(UserError, match="--artifact is"):
+        lab._artifact(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
+
+
+def test_what_is_foreseen_takes_a_probe_and_no_load(bench: Bench) -> None:
+    with bench.open() as lab:
+        found = lab.foresee(DESKTOP, WORKLOAD)
+        lab.foresee(DESKTOP, replace(WORKLOAD, model="gemma-2b"))
+    assert found.verdict == "ok"
+    assert found.decode_tokens_per_s is not None
+    assert bench.opened == ["desktop"] * 3  # one probe, and the device's facts twice
+    assert not (bench.folder / "cache").exists() or not list(
+        (bench.folder / "cache").glob("gemma*")
+    )
+    assert bench.stored() == []
+
+
+def test_findings_are_stored(bench: Bench) -> None:
+    found = assess(claims()[0], [record("a")], [record("b")], datetime.now(UTC))
+    with bench.open() as lab:
+        lab.keep(found)
+        assert lab.run_id == "run-1"
+        with pytest.raises(UserError, match="a finding cannot be stored"):
+            lab.keep(found.model_copy(update={"run_id": "unknown"}))
+    with Store.open(bench.folder / "results") as store:
+        assert store.outcomes(run_id="run-1") == [found]

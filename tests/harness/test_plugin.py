@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,9 @@ from harness.load import Deadlines
 from harness.options import Plan, unusable
 from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
+from results.claims import assess, claims
 from results.record import Judgement
+from results.response import measured_response
 from results.store import Store
 from tests.results.records import record
 
@@ -93,7 +96,7 @@ class Suites:
         )
 
     def _write(self, tests: str) -> Path:
-        self.pytester.makeini("[pytest]\nmarkers =\n  full\n  devices(where)\n")
+        self.pytester.makeini("[pytest]\nmarkers =\n  full\n  claims\n  devices(where)\n")
         folder = self.pytester.path / "suites"
         folder.mkdir(exist_ok=True)
         (folder / "test_made.py").write_text(tests)
@@ -410,6 +413,29 @@ def test_real_sizes_run_only_when_asked_for(suites: Suites) -> None:
 
 
 @pytest.mark.usefixtures("a_browser")
+def test_claims_run_only_when_their_file_or_their_marker_is_named(suites: Suites) -> None:
+    tests = "import pytest\n@pytest.mark.claims\ndef test_claim(): pass\ndef test_other(): pass"
+    suites.made(tests).assert_outcomes(passed=1, deselected=1)
+    suites.made(tests, "-m", "claims").assert_outcomes(passed=1, deselected=1)
+    suites.made(tests, "suites/test_made.py").assert_outcomes(passed=2)
+    suites.made(tests, "suites/test_made.py::test_claim").assert_outcomes(passed=2)
+
+
+def test_the_real_claims_are_left_out_of_the_suites(suites: Suites) -> None:
+    assert not [line for line in suites.real().outlines if "test_claims.py" in line]
+    found = suites.real("-m", "claims").outlines
+    named = [line for line in found if "test_claims.py::" in line]
+    assert named
+    assert all(device_of(line, PROFILES) == "desktop" for line in named)
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1"])
+def test_claims_take_rounds(suites: Suites, rounds: str) -> None:
+    text = refusal(suites.real(f"--claim-rounds={rounds}"))
+    assert text == f"--claim-rounds={rounds} must be at least 1"
+
+
+@pytest.mark.usefixtures("a_browser")
 def test_a_suite_chooses_its_devices(suites: Suites) -> None:
     tests = (
         "import pytest\n"
@@ -503,6 +529,23 @@ def test_the_table_and_the_next_steps_are_printed(suites: Suites) -> None:
         ["*device*", "desktop *predicted*", "-> desktop, *: do not ship*", "raw evidence: *"]
     )
     assert "\x1b" not in result.stdout.str()
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_claims_and_response_times_of_the_run_are_printed(suites: Suites) -> None:
+    at = datetime(2025, 1, 2, tzinfo=UTC)
+    with Store.open(suites.pytester.path / "tierlab-results") as store:
+        store.start_run("run-1", "")
+        store.add(record())
+        store.add_finding(assess(claims()[0], [record()], [record()], at))
+        store.add_finding(measured_response([record()], at))
+    result = suites.made(
+        "from harness.plugin import RUN_ID\n"
+        "def test_a(profile, request): request.config.stash[RUN_ID] = 'run-1'\n"
+    )
+    result.stdout.fnmatch_lines(
+        ["*claim *figures *outcome*", f"*{claims()[0].text}*refuted*", "*workload *warm, s*"]
+    )
 
 
 def test_a_usable_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,14 +10,22 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 
+from results.claims import assess, claims
 from results.record import Record, Verdict
+from results.response import measured_response
 from results.store import FILE_NAME, MIGRATIONS, Store, StoreError
 from tests.results.records import RECORDS, record
+
+if TYPE_CHECKING:
+    from results.claims import Outcome
+    from results.response import Response
 
 ROOT = Path(__file__).parent.parent.parent
 FORK = multiprocessing.get_context("spawn")
@@ -186,7 +194,8 @@ def test_a_store_of_a_newer_tierlab_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
-    with pytest.raises(StoreError, match=r"sqlite3: was written by a newer tierlab \(schema 2, kn"):
+    newer = rf"sqlite3: was written by a newer tierlab \(schema {len(MIGRATIONS) + 1}, known"
+    with pytest.raises(StoreError, match=newer):
         Store.open(tmp_path)
 
 
@@ -295,3 +304,56 @@ def test_a_store_is_closed_by_its_block(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be read: Cannot operate on a closed database"):
         store.records()
     assert os.listdir(tmp_path) == [FILE_NAME]  # noqa: PTH208 - no journal is left
+
+
+# ---- findings ----
+
+
+def test_findings_are_kept_by_run_and_kind(tmp_path: Path) -> None:
+    claim, response = outcome(), answer()
+    with Store.open(tmp_path) as store:
+        for run in ("run-1", "other"):
+            store.start_run(run, "a command")
+        store.add_finding(claim)
+        store.add_finding(response)
+        store.add_finding(response.model_copy(update={"run_id": "other"}))
+    with Store.open(tmp_path) as store:
+        assert store.outcomes(run_id="run-1") == [claim]
+        assert store.responses(run_id="run-1") == [response]
+        assert store.outcomes(run_id="other") == []
+
+
+def test_a_finding_of_no_run_is_refused(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store, pytest.raises(StoreError, match="FOREIGN KEY"):
+        store.add_finding(outcome())
+
+
+def test_a_finding_that_cannot_be_read_is_no_finding(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.start_run("run-1", "a command")
+        store.add_finding(outcome())
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("UPDATE findings SET body = '{}'")
+    connection.close()
+    with Store.open(tmp_path) as store, pytest.raises(StoreError, match="finding cannot be read"):
+        store.outcomes(run_id="run-1")
+
+
+def test_a_store_from_before_findings_gains_them(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    filled(tmp_path, "a")
+    with Store.open(tmp_path) as store:
+        store.add_finding(outcome())
+        assert [r.trial_id for r in store.records()] == ["a"]
+        assert store.outcomes(run_id="run-1") == [outcome()]
+
+
+def outcome() -> Outcome:
+    return assess(claims()[0], [record("a")], [record("b")], datetime(2025, 1, 2, tzinfo=UTC))
+
+
+def answer() -> Response:
+    return measured_response([record("a")], datetime(2025, 1, 2, tzinfo=UTC))
