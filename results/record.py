@@ -289,6 +289,11 @@ class WorkloadRecord(Part):
         default="", description="a special artifact of the model, such as pruned-50; else empty"
     )
 
+    @property
+    def weights(self) -> str:
+        """The model and how it is stored, such as `gemma-3-270m/int8 pruned-50`."""
+        return f"{self.model}/{self.quantisation} {self.variant}".rstrip()
+
 
 class ArtifactRecord(Part):
     """The model file that was loaded."""

@@ -61,7 +61,7 @@ def device_name(record: Record) -> str:
         for mark, applies in (
             ("limited", record.device.emulated),
             (
-                "software GPU",
+                "software adapter",
                 record.conditions.software_adapter and "webgpu" in record.workload.runtime,
             ),
         )
@@ -89,9 +89,7 @@ def next_step(record: Record) -> str:
                 "unsupported": "it runs, but too slowly to offer: a smaller model, or a server",
             }.get(str(tier), f"it runs; the figures put it in tier {tier}")
         case Verdict.OOM:
-            return (
-                f"do not offer {workload.model}/{workload.quantisation} here: {record.explanation}"
-            )
+            return f"do not offer {workload.weights} here: {record.explanation}"
         case _:
             return record.explanation
 
@@ -146,8 +144,7 @@ def _line(record: Record) -> list[Text]:
     return [
         Text(
             plain(
-                f"{workload.runtime} {workload.model}/{workload.quantisation}{source}"
-                f" on {record.device.profile}{marks}"
+                f"{workload.runtime} {workload.weights}{source} on {record.device.profile}{marks}"
             )
         ),
         *(
@@ -169,10 +166,7 @@ def _line(record: Record) -> list[Text]:
 
 def next_steps(records: Sequence[Record]) -> list[str]:
     """One line a trial: what happened, and what to do next."""
-    return [
-        plain(f"{device_name(r)}, {r.workload.model}/{r.workload.quantisation}: {next_step(r)}")
-        for r in records
-    ]
+    return [plain(f"{device_name(r)}, {r.workload.weights}: {next_step(r)}") for r in records]
 
 
 def _rows(record: Record) -> list[list[Text]]:
@@ -190,7 +184,7 @@ def _rows(record: Record) -> list[list[Text]]:
             Text(prediction.verdict),
         ],
         [
-            Text(plain(f"{workload.model}/{workload.quantisation}")),
+            Text(plain(workload.weights)),
             Text("measured", style="dim"),
             Text(str(record.tiers.pair or NOTHING)),
             Text(number(measured.decode_tokens_per_s if measured else None)),

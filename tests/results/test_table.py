@@ -93,6 +93,14 @@ def test_plain_text_is_left_as_it_is() -> None:
     assert plain("Adreno™ 640, größer 👍") == "Adreno™ 640, größer 👍"
 
 
+def test_a_special_artifact_is_named() -> None:
+    whole = record()
+    pruned = whole.workload.model_copy(update={"variant": "pruned-50"})
+    text = rendered([whole, whole.model_copy(update={"workload": pruned})], 120)
+    assert len(re.findall("gemma-2b/int4 pruned-50", text)) == 2  # in the table, and what to do
+    assert len(re.findall("gemma-2b/int4", text)) == 4
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(None, "-"), (0.1234, "0.123"), (99.94, "99.9"), (1234.5, "1234")]
 )
@@ -109,7 +117,7 @@ def test_figures_that_are_not_a_devices_own_are_marked() -> None:
     whole = named("onnxruntime-web/webgpu")
     conditions = whole.conditions.model_copy(update={"software_adapter": True})
     whole = whole.model_copy(update={"conditions": conditions})
-    assert device_name(whole).endswith(" (limited, software GPU)")
+    assert device_name(whole).endswith(" (limited, software adapter)")
     assert device_name(record()) == "desktop"
 
 
