@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from typing import Any
@@ -67,6 +67,13 @@ class Tab(Protocol):
             TabLostError: the page is gone, or did not answer in time.
         """
 
+    async def set_files(self, selector: str, paths: Sequence[Path]) -> None:
+        """Pick files in the page's file input, as its user would.
+
+        Raises:
+            TabLostError: the page is gone, or has no such input.
+        """
+
     async def screenshot(self, path: Path) -> bool:
         """Write a PNG; False where the page is too dead to be drawn."""
 
@@ -74,15 +81,8 @@ class Tab(Protocol):
         """Close the page. Never raises for a page that is dead already."""
 
 
-class Session(Protocol):
-    """One browser, started fresh for one purpose, watched from all sides while it is open."""
-
-    async def open_tab(self, url: str, on_event: OnEvent) -> Tab:
-        """Open a page; what it emits arrives at `on_event`.
-
-        Raises:
-            TabLostError: the page could not be opened.
-        """
+class Watched(Protocol):
+    """A browser or an engine's process, watched from all sides while it is open."""
 
     def memory_curve(self) -> list[MemorySample]:
         """The samples so far."""
@@ -98,6 +98,34 @@ class Session(Protocol):
 
     async def settle(self) -> None:
         """After a death: gather what the other sources say of it. Bounded to a second."""
+
+
+class Session(Watched, Protocol):
+    """One browser, started fresh for one purpose."""
+
+    async def open_tab(self, url: str, on_event: OnEvent) -> Tab:
+        """Open a page; what it emits arrives at `on_event`.
+
+        Raises:
+            TabLostError: the page could not be opened.
+        """
+
+    async def renew(self, timeline: Timeline) -> None:
+        """Close the pages, keep what they stored, and tell `timeline` what happens from now on.
+
+        So that one load can follow another in the same browser without its evidence.
+        """
+
+
+class Child(Watched, Protocol):
+    """One process for an engine outside of a browser."""
+
+    async def start(self, module: str, job: dict[str, JsonValue], on_event: OnEvent) -> None:
+        """Start `python -m MODULE` on a job, once; what it emits arrives at `on_event`.
+
+        Raises:
+            OSError: the process could not be started.
+        """
 
 
 class Device(Protocol):
@@ -118,8 +146,18 @@ class Device(Protocol):
         made the same probe five times slower.
         """
 
-    def session(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Session]:
-        """A fresh browser whose deaths go to `timeline` and whose raw logs go to `folder`."""
+    def session(
+        self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
+    ) -> AbstractAsyncContextManager[Session]:
+        """A fresh browser whose deaths go to `timeline` and whose raw logs go to `folder`.
+
+        With `persistent`, the folder of a profile (made when missing), it is a user's ordinary
+        window: what pages store is on disk, and there again in the next session on that folder.
+        Without, it is a private window, and storage is memory.
+        """
+
+    def child(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Child]:
+        """A process for an engine outside of a browser, limited and watched like a browser."""
 
     async def recover(self) -> None:
         """Bring the device back after an infrastructure fault."""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psutil
 from playwright.async_api import (
     Browser,
+    BrowserContext,
+    BrowserType,
     ConsoleMessage,
     Frame,
     Page,
@@ -30,6 +32,8 @@ from playwright.async_api import Error as PlaywrightError
 
 from harness.devices.base import Gate, HostFacts, TabLostError
 from harness.devices.browsers import InstalledBrowser, find_browser
+from harness.devices.child import ChildSession, child_session
+from harness.devices.gpu import SOFTWARE_ADAPTER_ARGS, has_gpu
 from harness.devices.processes import handles, kill_all
 from harness.devices.watch import Watch, load_average
 from harness.emulation.limits import find_limiter, observe
@@ -38,7 +42,7 @@ from harness.evidence import DEATHS
 from results.record import Kind, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
 
     from pydantic import JsonValue
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 LAUNCH_SECONDS: Final = 60
 CLOSE_SECONDS: Final = 10
 SCREENSHOT_SECONDS: Final = 5
+PICK_SECONDS: Final = 30
 # How long the other sources of a death are waited for, at most; see `DesktopSession.settle`.
 SETTLE_SECONDS: Final = 0.5
 # Between the driver's word that a page is closed and its word that the browser is gone.
@@ -91,6 +96,13 @@ class DesktopTab:
             raise TabLostError(f"{function}: {error.message}") from error
         return answer
 
+    async def set_files(self, selector: str, paths: Sequence[Path]) -> None:
+        """See `Tab.set_files`."""
+        try:
+            await self._page.set_input_files(selector, paths, timeout=PICK_SECONDS * 1000)
+        except PlaywrightError as error:
+            raise TabLostError(f"files cannot be picked in {selector}: {error.message}") from error
+
     async def screenshot(self, path: Path) -> bool:
         """See `Tab.screenshot`."""
         try:
@@ -107,10 +119,27 @@ class DesktopTab:
 
 
 class DesktopSession:
-    """One browser, started fresh and watched."""
+    """One browser, started fresh and watched.
 
-    def __init__(self, browser: Browser, timeline: Timeline, watch: Watch, console: Path) -> None:
+    Args:
+        browser: the browser.
+        timeline: where its deaths go.
+        watch: the polls around its processes.
+        console: the file for what its pages say.
+        context: what pages are opened in; None: a private window, opened with the first page.
+    """
+
+    def __init__(
+        self,
+        browser: Browser,
+        timeline: Timeline,
+        watch: Watch,
+        console: Path,
+        context: BrowserContext | None = None,
+    ) -> None:
         self._browser = browser
+        self._context = context
+        self._page: Page | None = None
         self._timeline = timeline
         self._watch = watch
         self._console = console
@@ -190,8 +219,9 @@ class DesktopSession:
             on_event(event)
 
         try:
-            context = await self._browser.new_context()
-            page = await context.new_page()
+            if self._context is None:
+                self._context = await self._browser.new_context()
+            self._page = page = await self._context.new_page()
             if self._chromium:
                 self._target = await self._target_of(page)
             page.on("close", self._on_page_closed)
@@ -204,6 +234,18 @@ class DesktopSession:
         except PlaywrightError as error:
             raise TabLostError(f"{url} could not be opened: {error.message}") from error
         return DesktopTab(page)
+
+    async def renew(self, timeline: Timeline) -> None:
+        """See `Session.renew`."""
+        page, self._page, self._target = self._page, None, None
+        if page is not None:
+            # A page that is closed on purpose is no evidence, and neither is how it ends.
+            page.remove_listener("close", self._on_page_closed)
+            page.remove_listener("crash", self._on_crash)
+            page.remove_listener("framenavigated", self._on_navigated)
+            await DesktopTab(page).close()
+        self._timeline = timeline
+        self._watch.turn_to(timeline)
 
     def memory_curve(self) -> list[MemorySample]:
         """See `Session.memory_curve`."""
@@ -350,7 +392,9 @@ class DesktopDevice:
         self._driver = await async_playwright().start()
 
     @asynccontextmanager
-    async def session(self, timeline: Timeline, folder: Path) -> AsyncIterator[DesktopSession]:
+    async def session(
+        self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
+    ) -> AsyncIterator[DesktopSession]:
         """See `Device.session`.
 
         Raises:
@@ -362,11 +406,12 @@ class DesktopDevice:
         try:
             script = _launch_script(folder, self._installed.path, scope, stderr, pid_file)
             try:
-                browser = await self._launch(script, stderr)
+                browser, context = await self._launch(script, stderr, persistent)
             finally:
                 script.unlink()  # it has become the browser
             watch = Watch(timeline, lambda: _read_pid(pid_file), scope, stderr)
-            session = DesktopSession(browser, timeline, watch, folder / "console.log")
+            console = folder / "console.log"
+            session = DesktopSession(browser, timeline, watch, console, context)
             polls = asyncio.create_task(watch.run())
             try:
                 await session.listen()
@@ -386,6 +431,12 @@ class DesktopDevice:
                 await asyncio.to_thread(scope.close)
             pid_file.unlink(missing_ok=True)
 
+    @asynccontextmanager
+    async def child(self, timeline: Timeline, folder: Path) -> AsyncIterator[ChildSession]:
+        """See `Device.child`."""
+        async with child_session(timeline, _make(folder), self._scope()) as session:
+            yield session
+
     def _scope(self) -> Scope | None:
         name = f"{self.profile.id}-{uuid.uuid4().hex[:8]}"
         limits = self.profile.resource_limits
@@ -393,28 +444,46 @@ class DesktopDevice:
             return observe(name)
         return find_limiter().scope(name, limits)
 
-    async def _launch(self, script: Path, stderr: Path) -> Browser:
+    def _profile_args(self) -> tuple[str, ...]:
+        """What the profile adds to the browser's command line."""
+        section = self.profile.browser
+        software = section.software_adapter and section.engine == "chromium" and not has_gpu()
+        return (*section.args, *(SOFTWARE_ADAPTER_ARGS if software else ()))
+
+    async def _launch(
+        self, script: Path, stderr: Path, persistent: Path | None
+    ) -> tuple[Browser, BrowserContext | None]:
+        """The browser, and the window of its profile where it has one."""
         if self._driver is None:
             raise RuntimeError("the device is used outside its `async with`")
         engine = self.profile.browser.engine
-        args = [*(_CHROMIUM_ARGS if engine == "chromium" else ()), *self.profile.browser.args]
+        browser_type: BrowserType = getattr(self._driver, engine)
+        options: dict[str, Any] = {
+            "executable_path": script,
+            "args": [*(_CHROMIUM_ARGS if engine == "chromium" else ()), *self._profile_args()],
+            # Chromium's sandbox does not run as root.
+            "chromium_sandbox": os.geteuid() != 0,
+            # The driver must not end the browser behind the harness's back.
+            "handle_sigint": False,
+            "timeout": LAUNCH_SECONDS * 1000,
+        }
         try:
-            browser: Browser = await getattr(self._driver, engine).launch(
-                executable_path=script,
-                args=args,
-                # Chromium's sandbox does not run as root.
-                chromium_sandbox=os.geteuid() != 0,
-                # The driver must not end the browser behind the harness's back.
-                handle_sigint=False,
-                timeout=LAUNCH_SECONDS * 1000,
-            )
+            if persistent is None:
+                return await browser_type.launch(**options), None
+            context = await browser_type.launch_persistent_context(persistent, **options)
         except PlaywrightError as error:
             words = _tail(stderr) or error.message.splitlines()[0]
             raise UserError(
                 f"{self._installed.path} does not start: {words}",
                 f"start it by hand with: {self._installed.path} --headless --dump-dom about:blank",
             ) from error
-        return browser
+        if context.browser is None:
+            await context.close()
+            raise UserError(
+                "this version of Playwright does not give the browser of a persistent profile",
+                "run ./lab setup, which installs the version that tierlab is tested with",
+            )
+        return context.browser, context
 
 
 def _launch_script(

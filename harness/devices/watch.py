@@ -1,5 +1,7 @@
 """Watch a browser's processes, memory group and stderr, and tell the timeline what happens.
 
+An engine outside of a browser is watched in the same way.
+
 Three polls run beside the page: the kernel's count of memory kills (every 20 ms: it must be read
 before the driver reports the death), the browser's stderr (every 50 ms) and the processes (every
 200 ms; peaks come from the kernel's own high-water marks, so they do not depend on the rate).
@@ -11,6 +13,7 @@ import asyncio
 import codecs
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -94,9 +97,17 @@ class Watch:
     """The polls around one browser. `run()` until cancelled; the rest reads what it gathered."""
 
     def __init__(
-        self, timeline: Timeline, root: Callable[[], int | None], scope: Scope | None, stderr: Path
+        self,
+        timeline: Timeline,
+        root: Callable[[], int | None],
+        scope: Scope | None,
+        stderr: Path,
+        *,
+        kind: str | None = None,
     ) -> None:
+        """`kind` is that of all processes; None: each is of the kind that its command line says."""
         self._timeline = timeline
+        self._kind = kind
         self._root = root
         self._scope = scope
         self._oom = OomCounter(scope)
@@ -105,6 +116,10 @@ class Watch:
         self._peaks: dict[str, int] = {}
         self._cpu: dict[int, float] = {}
         self.curve: list[MemorySample] = []
+
+    def turn_to(self, timeline: Timeline) -> None:
+        """Tell another timeline from now on; peaks and CPU time go on."""
+        self._timeline = timeline
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -146,6 +161,8 @@ class Watch:
     def look_at_processes(self) -> None:
         """Sample memory and CPU time, and notice processes that are gone."""
         samples = sample(self.pids())
+        if self._kind:
+            samples = [replace(item, kind=self._kind) for item in samples]
         living = {item.pid: item for item in samples}
         ended = self._living.keys() - living.keys()
         if ended:
@@ -154,7 +171,7 @@ class Watch:
             self._read_kills()
         for pid in sorted(ended):
             gone = self._living[pid]
-            if gone.kind in {"renderer", "gpu", "browser"}:
+            if gone.kind in {"renderer", "gpu", "browser", "engine"}:
                 self._timeline.add(
                     Source.PROCESS,
                     Kind.PROCESS_EXIT,

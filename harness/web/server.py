@@ -1,13 +1,14 @@
 """The local server: the trial page, the engines, and artifacts of many gigabytes.
 
-It binds to loopback on a port that the system picks. Every response carries the two headers of
-cross-origin isolation, without which a page has no threads. Files go out by `sendfile` and byte
-ranges, so their size costs no memory here.
+It binds to loopback on a port that the system picks, and it can be cut off as if the network were
+gone. Every response carries the two headers of cross-origin isolation, without which a page has no
+threads. Files go out by `sendfile` and byte ranges, so their size costs no memory here.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 
 HARNESS: Final = Path(__file__).parent.parent
 NODE_MODULES: Final = HARNESS.parent / "node_modules"
+LOOPBACK: Final = "127.0.0.1"
+# How long a connection that is cut may take to end by itself. (To aiohttp, 0 means for ever.)
+CUT_SECONDS: Final = 0.05
+# A service worker answers for the paths beside and below its script, unless its script's headers
+# say more.
+SERVICE_WORKER: Final = "/page/sw.js"
 
 ISOLATION: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -43,10 +51,14 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. `url` has no trailing slash."""
+    """A running server. `url` has no trailing slash.
+
+    While the block of `cut()` runs, connections are refused, as if the network were gone.
+    """
 
     url: str
     artifacts: dict[str, Path]
+    cut: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
     def publish(self, key: str, directory: Path) -> str:
         """Serve a directory below `/artifacts/KEY/`; the path it is served at."""
@@ -114,7 +126,10 @@ def make_app(
     async def serve(request: web.Request) -> web.StreamResponse:
         root, tail = _find(request.path)
         path = _inside(root, tail)
-        return _FileAsItIs(path, chunk_size=1 << 20, headers={"Content-Type": content_type(path)})
+        headers = {"Content-Type": content_type(path)}
+        if request.path == SERVICE_WORKER:
+            headers["Service-Worker-Allowed"] = "/"
+        return _FileAsItIs(path, chunk_size=1 << 20, headers=headers)
 
     def _find(path: str) -> tuple[Path, str]:
         if path.startswith("/artifacts/"):
@@ -148,10 +163,57 @@ async def serve(
     app = make_app(artifacts, isolated=isolated, extra=extra)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
+    line = _Line(runner)
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        yield Server(url=f"http://{host}:{port}", artifacts=artifacts)
+        await line.join()
+        yield Server(url=f"http://{LOOPBACK}:{line.port}", artifacts=artifacts, cut=line.cut)
     finally:
         await runner.cleanup()
+        line.close()
+
+
+class _Line:
+    """The one port of a server, which stays its own while nobody listens on it."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+        self._socket = _bound(0)
+        self.port: int = self._socket.getsockname()[1]
+        self._site: web.SockSite | None = None
+
+    async def join(self) -> None:
+        """Listen."""
+        self._site = web.SockSite(self._runner, self._socket)
+        await self._site.start()
+
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """Refuse connections, and end those there are, until the block ends."""
+        if self._site is None or self._runner.server is None:
+            raise RuntimeError("the line is not up")
+        await self._site.stop()
+        # A socket that is bound and does not listen keeps the port, and connections are refused.
+        self._socket = _bound(self.port)
+        # Browsers keep connections open, on which they would go on asking.
+        await self._runner.server.shutdown(CUT_SECONDS)
+        try:
+            yield
+        finally:
+            await self.join()
+
+    def close(self) -> None:
+        """Give back the port."""
+        self._socket.close()
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on a port of loopback; 0 is any that is free."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Connections that just ended still hold the port otherwise.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((LOOPBACK, port))
+    except OSError:
+        made.close()
+        raise
+    return made

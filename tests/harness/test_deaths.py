@@ -491,8 +491,11 @@ class Watched:
         self.session_made: DesktopSession | None = None
 
     @asynccontextmanager
-    async def session(self, timeline: Timeline, folder: Path) -> AsyncIterator[DesktopSession]:
-        async with self._device.session(timeline, folder) as self.session_made:
+    async def session(
+        self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
+    ) -> AsyncIterator[DesktopSession]:
+        made = self._device.session(timeline, folder, persistent=persistent)
+        async with made as self.session_made:
             yield self.session_made
 
     def __getattr__(self, name: str) -> Any:

@@ -15,7 +15,7 @@ from harness.verdict import judge
 from results.record import Evidence, GpuUse, Kind, Source, StorageUse, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pydantic import JsonValue
@@ -223,6 +223,7 @@ class ScriptedTab:
     def __init__(self, session: ScriptedSession, on_event: OnEvent) -> None:
         self._session, self._on_event = session, on_event
         self.pictures = 0
+        self.picked: tuple[str, list[Path]] | None = None
 
     async def call(self, function: str, argument: JsonValue, *, within: float) -> JsonValue:
         assert within > 0
@@ -234,6 +235,9 @@ class ScriptedTab:
         assert path.name == "screenshot.png"
         self.pictures += 1
         return True
+
+    async def set_files(self, selector: str, paths: Sequence[Path]) -> None:
+        self.picked = (selector, list(paths))
 
     async def close(self) -> None:
         raise AssertionError("the session closes its tabs")
@@ -250,6 +254,9 @@ class ScriptedSession:
         assert url == "http://page"
         self.tab = ScriptedTab(self, on_event)
         return self.tab
+
+    async def renew(self, timeline: Timeline) -> None:
+        raise AssertionError(f"one load needs no renewal, to {timeline}")
 
     def memory_curve(self) -> list[MemorySample]:
         return []
@@ -282,6 +289,7 @@ class Load:
         *,
         deadlines: Deadlines = SHORT,
         kind: type[ScriptedSession] = ScriptedSession,
+        picks: Sequence[Path] = (),
     ) -> None:
         self.timeline = Timeline()
         self.session = kind(self.timeline, script)
@@ -295,6 +303,7 @@ class Load:
                 deadlines=deadlines,
                 screenshot=tmp_path / "screenshot.png",
                 progress=self.progress.append,
+                picks=picks,
             )
         )
         self.judged = judge(self.timeline.items)
@@ -325,6 +334,13 @@ def test_a_load_that_ends_well(tmp_path: Path) -> None:
     assert load.session.called == [("tierlabStart", {"workload": "w"})]
     assert (load.pictures, load.session.settled) == (1, 1)
     assert load.progress == ["create", "token 1"]
+
+
+def test_files_are_picked_before_the_start(tmp_path: Path) -> None:
+    paths = [tmp_path / "model.onnx"]
+    load = Load(tmp_path, play(), picks=paths)
+    assert load.session.tab is not None
+    assert load.session.tab.picked == ("#files", paths)
 
 
 def test_silence_is_a_hang_of_the_phase_that_fell_silent(tmp_path: Path) -> None:

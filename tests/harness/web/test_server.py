@@ -418,3 +418,46 @@ def test_clients_that_go_away_leave_the_server_alive(
     deadline = time.monotonic() + 30
     while server.open_files():
         assert time.monotonic() < deadline, f"still open: {server.open_files()}"
+
+
+def test_a_server_that_is_cut_off_refuses_and_comes_back_on_its_port() -> None:
+    async def work() -> list[str]:
+        seen = []
+        async with serve() as server:
+            address = urlsplit(server.url).netloc
+            with contextlib.closing(http.client.HTTPConnection(address, timeout=30)) as kept:
+
+                async def try_kept() -> str:
+                    try:
+                        await asyncio.to_thread(kept.request, "GET", "/page/trial.html")
+                        answer = await asyncio.to_thread(kept.getresponse)
+                    except OSError as error:
+                        return type(error).__name__
+                    answer.read()
+                    return str(answer.status)
+
+                async def try_new() -> str:
+                    try:
+                        answer = await asyncio.to_thread(ask, server.url, "/page/trial.html")
+                    except OSError as error:
+                        return type(error).__name__
+                    return str(answer.status)
+
+                seen.append(await try_kept())
+                for _ in range(2):
+                    async with server.cut():
+                        seen += [await try_kept(), await try_new(), await try_new()]
+                    seen.append(await try_new())
+        return seen
+
+    kept, *rest = asyncio.run(work())
+    refused = "ConnectionRefusedError"
+    assert kept == "200"
+    assert rest[0] in {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"}
+    assert rest[1:4] == [refused, refused, "200"]
+    assert rest[5:] == [refused, refused, "200"]
+
+
+def test_only_the_service_worker_may_answer_for_all(url: str) -> None:
+    for path, allowed in (("/page/sw.js", "/"), ("/page/trial.js", None)):
+        assert ask(url, path).headers["Service-Worker-Allowed"] == allowed
