@@ -116,18 +116,18 @@ export async function createEngine(config, events) {
 
   await reach("start");
   return {
-    /** @param {(done: number, total: number) => void} onProgress */
-    async download(onProgress) {
+    /** @param {any} _ @param {(done: number, total: number) => void} onProgress */
+    async download(_, onProgress) {
       await reach("download", () => onProgress(MIB, MIB));
     },
     async create() {
       await reach("create");
     },
-    /** @param {number[]} _ @param {number} count @param {(token: any) => void} onToken */
-    async generate(_, count, onToken) {
+    /** @param {any} _ @param {number} count @param {(tokens: any[]) => void} onTokens */
+    async generate(_, count, onTokens) {
       await reach("first-token");
       for (let id = 0; id < (config.tokens ?? count); id++) {
-        onToken({ id, finite: config.finite ?? true });
+        onTokens([{ id, finite: config.finite ?? true }]);
         if (id === 0) await reach("decode");
       }
     },
