@@ -1,0 +1,87 @@
+"""LiteRT-LM for the web (npm, @litert-lm/core) on the processor: `Backend.CPU` as WebAssembly.
+
+Beside the same engine on WebGPU (`litert_lm_web`, whose adapter it shares) it takes other files:
+graphs with signatures for prefill and decode, as the engine takes them natively.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from harness.errors import UserError
+from harness.runtimes.base import missing_package, not_taken, package_version
+from harness.runtimes.litert_lm_wasm_cost import COST, QUANTISATIONS
+from harness.runtimes.litert_lm_web import PACKAGE, LiteRtLmWeb
+from harness.weights.tflite import PrefillDecodeRecipe
+
+if TYPE_CHECKING:
+    from harness.models import Architecture
+    from harness.probe.predict import EngineCost
+    from harness.probe.report import ProbeReport
+    from harness.weights.artifact import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class LiteRtLmWasm:
+    """The engine on the processor."""
+
+    id: str = "litert-lm/wasm"
+    backend: Literal["wasm"] = "wasm"
+    adapter: str = "/adapters/litert_lm_web.js"
+    host: Literal["page"] = "page"
+    quantisations: tuple[str, ...] = QUANTISATIONS
+
+    def version(self) -> str:
+        """See `Runtime.version`."""
+        return package_version(PACKAGE)
+
+    def missing(self) -> str | None:
+        """See `Runtime.missing`."""
+        return missing_package(PACKAGE)
+
+    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
+        """See `Runtime.exact_quantisation`."""
+        return name
+
+    def unsupported(
+        self, model: Architecture, quantisation: str, report: ProbeReport
+    ) -> str | None:
+        """See `Runtime.unsupported`."""
+        if reason := not_taken(quantisation, self):
+            return reason
+        try:
+            PrefillDecodeRecipe(quantisation=quantisation).key(model)
+        except UserError as error:
+            return f"{error.problem}; {error.next_step}"
+        return None if report.environment.wasm_simd else "the browser has no WebAssembly SIMD"
+
+    def recipe(
+        self,
+        model: Architecture,  # noqa: ARG002
+        quantisation: str,
+        report: ProbeReport,  # noqa: ARG002
+    ) -> PrefillDecodeRecipe:
+        """See `Runtime.recipe`."""
+        return PrefillDecodeRecipe(quantisation=quantisation)
+
+    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
+        """See `Runtime.threads`: the package has no build with threads."""
+        return 1
+
+    def cost(
+        self,
+        model: Architecture,  # noqa: ARG002
+        quantisation: str,  # noqa: ARG002
+        artifact: Artifact,
+        report: ProbeReport,  # noqa: ARG002
+    ) -> EngineCost:
+        """See `Runtime.cost`."""
+        return replace(COST, file_bytes=artifact.stored_bytes)
+
+    def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:
+        """See `Runtime.config`; the adapter is that of `litert_lm_web`."""
+        return LiteRtLmWeb(self.backend).config(artifact, threads)
+
+
+RUNTIMES: Final = (LiteRtLmWasm(),)
