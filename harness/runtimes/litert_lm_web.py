@@ -1,0 +1,96 @@
+"""LiteRT-LM for the web (npm, @litert-lm/core), on WebGPU and on WebAssembly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from harness.runtimes.base import missing_package, no_webgpu, not_taken, package_version
+from harness.runtimes.litert_lm_web_cost import engine_cost
+from harness.runtimes.mediapipe import CONTEXT_TOKENS, above_limits, no_graph
+from harness.weights.mediapipe.recipe import QUANTISATIONS, MediaPipeRecipe
+
+if TYPE_CHECKING:
+    from harness.models import Architecture
+    from harness.probe.predict import EngineCost
+    from harness.probe.report import ProbeReport
+    from harness.weights.artifact import Artifact
+    from harness.weights.plan import Recipe
+
+PACKAGE: Final = "@litert-lm/core"
+
+
+@dataclass(frozen=True, slots=True)
+class LiteRtLmWeb:
+    """The engine on one backend."""
+
+    backend: Literal["wasm", "webgpu"]
+    adapter: str = "/adapters/litert_lm_web.js"
+    host: Literal["page"] = "page"
+    quantisations: tuple[str, ...] = QUANTISATIONS
+
+    @property
+    def id(self) -> str:
+        """See `Runtime.id`."""
+        return f"litert-lm/{self.backend}"
+
+    def version(self) -> str:
+        """See `Runtime.version`."""
+        return package_version(PACKAGE)
+
+    def missing(self) -> str | None:
+        """See `Runtime.missing`."""
+        return missing_package(PACKAGE)
+
+    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
+        """See `Runtime.exact_quantisation`."""
+        return name
+
+    def unsupported(
+        self, model: Architecture, quantisation: str, report: ProbeReport
+    ) -> str | None:
+        """See `Runtime.unsupported`."""
+        return (
+            not_taken(quantisation, self)
+            or no_graph(model, self.id)
+            or no_webgpu(report)
+            or above_limits(model, quantisation, report)
+        )
+
+    def recipe(
+        self,
+        model: Architecture,  # noqa: ARG002
+        quantisation: str,
+        report: ProbeReport,  # noqa: ARG002
+    ) -> Recipe:
+        """See `Runtime.recipe`."""
+        return MediaPipeRecipe(quantisation, "litertlm")
+
+    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
+        """See `Runtime.threads`."""
+        return 1
+
+    def cost(
+        self,
+        model: Architecture,  # noqa: ARG002
+        quantisation: str,  # noqa: ARG002
+        artifact: Artifact,
+        report: ProbeReport,  # noqa: ARG002
+    ) -> EngineCost:
+        """See `Runtime.cost`."""
+        return replace(engine_cost(), file_bytes=artifact.stored_bytes)
+
+    def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
+        """See `Runtime.config`; the fields are those of `Config` in the adapter."""
+        dist = f"/npm/{PACKAGE}/dist/"
+        return {
+            "backend": self.backend,
+            "module": f"{dist}index.js",
+            "loader": f"{dist}load_litertlm.js",
+            "wasm": f"/npm/{PACKAGE}/wasm",
+            "contextTokens": CONTEXT_TOKENS,
+            "synthetic": artifact.kind == "synthetic",
+        }
+
+
+RUNTIMES: Final = (LiteRtLmWeb("webgpu"),)

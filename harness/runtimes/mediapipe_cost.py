@@ -1,0 +1,50 @@
+"""What MediaPipe's engine (tasks-genai 0.10.29) costs on top of a device's speed.
+
+Measured with Chromium 156 and SwiftShader on a 2-core x86-64 machine without a GPU, with models of
+random weights, one load each, on a machine that was not idle. No real GPU was seen. The bands are
+what was seen, or, where it says so, a belief.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.probe.predict import Band, DecodeKernels, EngineCost, MemoryModel, PrefillKernels
+
+# One fused product a matrix; see onnxruntime_web_cost.py on why int4's stands for int8's too.
+_GEMV: Final = DecodeKernels(body="gemv_int4", head="gemv_int4")
+_QUANTISATIONS: Final = ("int4", "int8")
+
+_COST: Final = EngineCost(
+    name="mediapipe/webgpu",
+    backend="webgpu",
+    decode=dict.fromkeys(_QUANTISATIONS, _GEMV),
+    prefill=dict.fromkeys(_QUANTISATIONS, PrefillKernels(product="matmul")),
+    # A belief: norms, sums and activations are fused into the products around them.
+    operations_per_layer=14,
+    operations_fixed=8,
+    run_ms=Band(1, 2, 6),
+    # Files of 0.66, 1.53, 2.63 and 1.8 GB in 9.4, 9.9, 17.3 and 17.7 s.
+    load_bytes_per_s=Band(0.08e9, 0.17e9, 0.6e9),
+    # Its WebAssembly has 27 MB. A tiny model took 1.5 to 8 s, as busy as the machine was.
+    load_fixed_s=Band(0.8, 1.5, 8),
+    # The first prompt compiles its shaders: 10 s of processor time for a model of two layers.
+    first_run=Band(1, 2, 6),
+    # As for onnxruntime-web on WebGPU, whose kernels are predicted by the same ones of the probe.
+    accuracy=Band(0.12, 1, 2),
+    # Renderer and GPU process together peaked at 1.87, 2.62, 4.61 and 5.64 GB for files of 0.28,
+    # 0.66, 1.53 and 2.63 GB; the first three are a line, the last (Gemma 4) has tables off the GPU.
+    memory=MemoryModel(
+        load_copies=Band(1.6, 2.2, 2.4),
+        run_copies=Band(1.6, 2.2, 2.4),
+        expanded=Band(0, 0, 0),
+        base_bytes=Band(0.9e9, 1.2e9, 1.5e9),
+    ),
+    # `above_limits` in mediapipe.py knows the exact sizes of tensors, which are of several widths.
+    binds_whole_tensors=False,
+)
+
+
+def engine_cost() -> EngineCost:
+    """The cost of the engine, however weights are stored."""
+    return _COST
