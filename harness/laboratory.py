@@ -9,9 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from harness.capabilities import (
+    ask_library,
+    refused_engines,
+    refused_question,
+    run_native_layer,
+)
 from harness.devices.base import TabLostError
 from harness.devices.desktop import DesktopDevice
 from harness.devices.lease import lease
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from harness.capability_questions import Question
     from harness.models import Workload
     from harness.probe.predict import MemoryBudget
     from harness.probe.report import ProbeReport
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
     from harness.web.server import Server
     from harness.weights.artifact import Artifact
     from harness.weights.plan import Recipe
+    from results.capability import Capability
     from results.claims import Outcome
     from results.record import Prediction, Record
     from results.response import Response
@@ -74,8 +82,9 @@ class Laboratory:
         self._say = say
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
-        self._trials: dict[tuple[str, Workload, int], Record] = {}
+        self._trials: dict[tuple[str, Workload, int, bool], Record] = {}
         self._probes: dict[str, ProbeReport] = {}
+        self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
 
     def __enter__(self) -> Self:
@@ -147,24 +156,36 @@ class Laboratory:
         """The trials of a workload so far in this run, its repeats too, oldest first."""
         mine = [
             r
-            for (device, asked, _), r in self._trials.items()
+            for (device, asked, *_), r in self._trials.items()
             if (device, asked) == (profile.id, workload)
         ]
         return sorted(mine, key=lambda record: record.started_at)
 
-    def trial(self, profile: Profile, workload: Workload, *, repeat: int = 0) -> Record:
+    def trial(
+        self,
+        profile: Profile,
+        workload: Workload,
+        *,
+        repeat: int = 0,
+        offline: bool = False,
+        report: ProbeReport | None = None,
+    ) -> Record:
         """One trial; run once, stored, and remembered for the rest of the run.
 
         Args:
             profile: the device.
             workload: what is asked of it.
             repeat: its number among several of the same.
+            offline: whether a load without a network follows, also where the run asks for none.
+            report: an earlier probe of the device; without one it is probed first.
         """
-        key = (profile.id, workload, repeat)
+        offline = offline or self._settings.trial.offline
+        key = (profile.id, workload, repeat, offline)
         if key not in self._trials:
             for left in reversed(range(INFRA_RETRIES + 1)):
                 record = self._on_device(
-                    profile, lambda device, server: self._trial(device, server, workload)
+                    profile,
+                    lambda device, server: self._trial(device, server, workload, offline, report),
                 )
                 self._keep(record)
                 if record.verdict is not Verdict.INFRA or not left:
@@ -173,13 +194,21 @@ class Laboratory:
             self._trials[key] = record
         return self._trials[key]
 
-    async def _trial(self, device: DesktopDevice, server: Server, workload: Workload) -> Record:
+    async def _trial(
+        self,
+        device: DesktopDevice,
+        server: Server,
+        workload: Workload,
+        offline: bool,
+        report: ProbeReport | None,
+    ) -> Record:
         return await run_trial(
             device,
             workload,
             artifact_source=lambda recipe: self._artifact(workload, recipe),
             server=server,
-            settings=self._settings.trial,
+            settings=replace(self._settings.trial, offline=offline),
+            report=report,
             progress=lambda text: self._say(f"{device.profile.id}: {text}"),
         )
 
@@ -237,6 +266,77 @@ class Laboratory:
         except StoreError as error:
             raise UserError(
                 f"a finding cannot be stored: {error}", "free the disk, and run again"
+            ) from error
+
+    def capability(self, profile: Profile, question: Question) -> Capability:
+        """What a library can do on a device: asked, judged, and stored.
+
+        Raises:
+            UserError: an artifact cannot be made, or the store cannot be written.
+        """
+        artifact = question.artifact(self._cache)
+        reference = self._reference(profile, question, artifact) if question.tolerance else []
+        found, _ = self._on_device(
+            profile,
+            lambda device, server: ask_library(
+                device,
+                server,
+                question,
+                artifact=artifact,
+                run_id=self._settings.trial.run_id,
+                results=self._settings.trial.results,
+                reference=reference,
+            ),
+        )
+        self.keep_capability(found)
+        return found
+
+    def _reference(
+        self, profile: Profile, question: Question, artifact: Artifact | None
+    ) -> list[float]:
+        """The output of the native engine, a capability of its own; once a device and artifact."""
+        if artifact is None:
+            return []
+        key = (profile.id, artifact.key)
+        if key not in self._references:
+            found, self._references[key] = self._on_device(
+                profile,
+                lambda device, _: run_native_layer(
+                    device, question, artifact, self._settings.trial.run_id
+                ),
+            )
+            self.keep_capability(found)
+        return self._references[key]
+
+    def refused(self, profile: Profile, question: Question, reason: str) -> Capability:
+        """A question that is not asked, since the browser lacks what it takes; stored."""
+        found = self._on_device(
+            profile,
+            lambda device, _: refused_question(
+                device, question, reason, self._settings.trial.run_id
+            ),
+        )
+        self.keep_capability(found)
+        return found
+
+    def refusals(self, profile: Profile) -> list[Capability]:
+        """The engines that the probe rules out on a device for every model, and why; stored."""
+        report = self.probe(profile)
+        found = self._on_device(
+            profile,
+            lambda device, _: refused_engines(device, report, self._settings.trial.run_id),
+        )
+        for capability in found:
+            self.keep_capability(capability)
+        return found
+
+    def keep_capability(self, capability: Capability) -> None:
+        """Store a capability; it is on disk when this returns."""
+        try:
+            self._store.add_capability(capability)
+        except StoreError as error:
+            raise UserError(
+                f"a capability cannot be stored: {error}", "free the disk, and run again"
             ) from error
 
     def _artifact(self, workload: Workload, recipe: Recipe) -> Artifact:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pydantic import ValidationError
 
+from results.capability import Capability
 from results.claims import Outcome
 from results.record import Record
 from results.response import Response
@@ -65,6 +66,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         body TEXT NOT NULL
     ) STRICT;
     CREATE INDEX findings_by_run ON findings(run_id, kind, at);
+    """,
+    """
+    CREATE TABLE capabilities (
+        capability_id TEXT PRIMARY KEY,
+        run_id TEXT NOT NULL REFERENCES runs(run_id),
+        started_at TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        library TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX capabilities_by_run ON capabilities(run_id, started_at);
     """,
 )
 
@@ -210,6 +224,36 @@ class Store:
         )
         return [body for (body,) in rows]
 
+    def add_capability(self, capability: Capability) -> None:
+        """Store a capability; it is on disk when this returns. The same one is stored once."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    capability.capability_id,
+                    capability.run_id,
+                    capability.started_at.isoformat(),
+                    capability.device.profile,
+                    capability.library,
+                    capability.backend,
+                    capability.verdict,
+                    capability.model_dump_json(),
+                ),
+            )
+
+    def capabilities(self, *, run_id: str | None = None) -> list[Capability]:
+        """The capabilities of one run, or all of them, oldest first.
+
+        Raises:
+            StoreError: one does not follow the schema of this version.
+        """
+        where, values = ("WHERE run_id = ?", (run_id,)) if run_id else ("", ())
+        rows = self._read(
+            f"SELECT body FROM capabilities {where} ORDER BY started_at, rowid",  # noqa: S608
+            values,
+        )
+        return [_parse_capability(body) for (body,) in rows]
+
     def latest_run(self) -> str | None:
         """The id of the run that began last."""
         rows = self._read("SELECT run_id FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
@@ -247,6 +291,13 @@ def _parse_finding(shape: type[F], body: str) -> F:
         return shape.model_validate_json(body)
     except ValidationError as error:
         raise StoreError(f"a finding cannot be read: {error}") from error
+
+
+def _parse_capability(body: str) -> Capability:
+    try:
+        return Capability.model_validate_json(body)
+    except ValidationError as error:
+        raise StoreError(f"a capability cannot be read: {error}") from error
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

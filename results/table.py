@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from results.record import Interval, Record
 
-_VERDICT_STYLE: Final = {
+VERDICT_STYLE: Final = {
     Verdict.OK: "green",
     Verdict.OOM: "red",
     Verdict.CRASH: "red",
@@ -159,7 +159,7 @@ def _line(record: Record) -> list[Text]:
         Text(gigabytes(measured.memory.engine_bytes if measured else None)),
         Text(
             plain(str(record.verdict) if ran else f"{record.verdict}: {record.explanation}"),
-            style=_VERDICT_STYLE[record.verdict],
+            style=VERDICT_STYLE[record.verdict],
         ),
     ]
 
@@ -192,7 +192,7 @@ def _rows(record: Record) -> list[list[Text]]:
             Text(gigabytes(measured.memory.engine_bytes if measured else None)),
             Text(
                 record.verdict + judged,
-                style=_VERDICT_STYLE[record.verdict] if right else "bold red",
+                style=VERDICT_STYLE[record.verdict] if right else "bold red",
             ),
         ],
         [Text(plain(workload.runtime), style="dim")],
