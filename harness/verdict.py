@@ -60,7 +60,13 @@ _NOT_POSSIBLE = re.compile(
     r"|SafeIntOnOverflow"
     r"|no available backend found"
     r"|WebGPU is not supported|Failed to get GPU adapter|no WebGPU adapter"
-    r"|above the upper bound",
+    r"|above the upper bound"
+    r"|QuotaExceededError|the page has no (Cache API|origin private file system)",
+)
+
+# Page errors of a source of bytes that the lab itself provides: its server, and the files it picks.
+_THE_LABS: Final = re.compile(
+    r"cannot be fetched: |: HTTP \d{3}$|was not picked$|bytes, \d+ were expected$"
 )
 
 
@@ -292,8 +298,10 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "lab", Verdict.INFRA,
-        lambda c: c.has(Kind.LAB_ERROR),
-        lambda c: f"the lab failed during {c.phase}: {c.value(Kind.LAB_ERROR, 'message')}",
+        lambda c: c.has(Kind.LAB_ERROR) or _THE_LABS.search(c.error),
+        lambda c: (
+            f"the lab failed during {c.phase}: {c.value(Kind.LAB_ERROR, 'message') or c.error}"
+        ),
     ),
     Rule(
         "engine-error", Verdict.CRASH,

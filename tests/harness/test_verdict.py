@@ -245,3 +245,38 @@ def test_any_evidence_gets_a_verdict_that_it_supports(evidence: Sequence[Evidenc
 def test_judging_again_gives_the_same(evidence: list[Evidence]) -> None:
     ordered = sorted(evidence, key=lambda item: item.at_seconds)
     assert judge(ordered) == judge(evidence)
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict", "cause"),
+    [
+        # As they were seen, from sources of bytes and from engines.
+        ("Error: /artifacts/a/model.onnx: HTTP 404", Verdict.INFRA, "lab"),
+        ("TypeError: http://x/m.gguf cannot be fetched: Failed to fetch", Verdict.INFRA, "lab"),
+        ("Error: file: model.gguf was not picked", Verdict.INFRA, "lab"),
+        ("Error: file: m.gguf has 3 bytes, 4 were expected", Verdict.INFRA, "lab"),
+        (
+            "QuotaExceededError: opfs: m of 3 MiB does not fit into the storage of this page",
+            Verdict.UNSUPPORTED,
+            "limit",
+        ),
+        ("NotSupportedError: the page has no Cache API", Verdict.UNSUPPORTED, "limit"),
+        ("Error: Tensor size does not match: a. Expected 4 but got 0", Verdict.INFRA, "artifact"),
+    ],
+)
+def test_what_an_error_means(message: str, verdict: Verdict, cause: str) -> None:
+    name, _, text = message.partition(": ")
+    judged = judge(told(CREATE, (Kind.ENGINE_ERROR, {"name": name, "message": text})))
+    assert (judged.verdict, judged.cause) == (verdict, cause)
+    assert text in judged.explanation
+
+
+def test_a_gpu_that_rejected_commands_and_fell_silent() -> None:
+    late = (Kind.DEADLINE, {"phase": "first-token", "seconds": 9.0})
+    judged = judge(told(CREATE, (Kind.VALIDATION, {"message": "Invalid BindGroup"}), late))
+    assert (judged.verdict, judged.cause) == (Verdict.CRASH, "validation")
+    refused = (
+        Kind.VALIDATION,
+        {"message": "Buffer size (2) exceeds the max buffer size limit (1)."},
+    )
+    assert judge(told(CREATE, refused, late)).cause == "limit"
