@@ -120,6 +120,7 @@ async def run_trial(
     artifact_source: ArtifactSource,
     server: Server,
     settings: TrialSettings,
+    report: ProbeReport | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Record:
     """Run one trial and return its record; the caller stores it.
@@ -130,6 +131,7 @@ async def run_trial(
         artifact_source: gives the model file for the recipe that the runtime chooses.
         server: serves the trial page and the artifact.
         settings: what is the same for all trials of a run.
+        report: what an earlier probe of this run saw; it is not repeated then.
         progress: told in words what is going on.
 
     Raises:
@@ -143,7 +145,7 @@ async def run_trial(
     host = await device.facts()
     bench = _Bench(device, host, workload, server, settings, folder, progress)
 
-    foreseen = await _foresee(bench, artifact_source)
+    foreseen = await _foresee(bench, artifact_source, report)
     progress(f"predicted: {foreseen.prediction.verdict} ({foreseen.prediction.reason})")
 
     timeline = Timeline()
@@ -182,7 +184,9 @@ async def run_trial(
     )
 
 
-async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
+async def _foresee(
+    bench: _Bench, artifact_source: ArtifactSource, known: ProbeReport | None
+) -> Foreseen:
     """Gates, probe and prediction: everything that is known before the load."""
     device, host, workload = bench.device, bench.host, bench.workload
     runtime, model = find_runtime(workload.runtime), find_model(workload.model)
@@ -193,7 +197,7 @@ async def _foresee(bench: _Bench, artifact_source: ArtifactSource) -> Foreseen:
     if too_old := version_gate(device.profile, host):
         return Foreseen(_unsupported(too_old), obstacle=Kind.UNSUPPORTED)
     try:
-        report = await run_probe(
+        report = known or await run_probe(
             device,
             bench.server,
             bench.folder / "probe",

@@ -84,13 +84,14 @@ def load_in_turns(laboratory: Laboratory, profile: Profile, engine: str, rounds:
     """Load every artifact of an engine once a round."""
     asked = {side: workload(MODEL, side, engine) for side in sides()}
     records: dict[Side, list[Record]] = {side: [] for side in asked}
+    report = laboratory.probe(profile)  # one for all: it takes as long as a small load
     for number in range(rounds):
         for place, (side, load) in enumerate(asked.items(), start=1):
             laboratory.say(
                 f"claims on {engine}: round {number + 1} of {rounds}, "
                 f"load {place} of {len(asked)}: {side}"
             )
-            records[side].append(laboratory.trial(profile, load, repeat=number))
+            records[side].append(laboratory.trial(profile, load, repeat=number, report=report))
     return Loads(rounds, records)
 
 

@@ -13,7 +13,7 @@ from harness.devices.base import Gate
 from harness.errors import UserError
 from harness.load import Deadlines
 from harness.models import Workload
-from harness.probe.report import Adapter
+from harness.probe.report import Adapter, ProbeReport
 from harness.profiles import load_profiles
 from harness.recording import adapter_name
 from harness.trial import (
@@ -26,7 +26,7 @@ from harness.trial import (
 from harness.web.server import Server
 from results.record import Judgement, Kind, Record, Source, Verdict
 from results.tiers import Tier
-from tests.harness.fakes import FakeDevice, LostDevice, artifact, load_well, probe_well
+from tests.harness.fakes import REPORT, FakeDevice, LostDevice, artifact, load_well, probe_well
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,7 @@ def run(
     workload: Workload = WORKLOAD,
     made: Artifact | None = None,
     deadlines: Deadlines | None = None,
+    report: ProbeReport | None = None,
 ) -> tuple[Record, list[str]]:
     """The record of a trial, and what was said on the way."""
     said: list[str] = []
@@ -60,6 +61,7 @@ def run(
             artifact_source=(lambda _: made) if made else no_artifact,
             server=Server(url="http://127.0.0.1:1", artifacts={}),
             settings=TrialSettings("run-1", folder, deadlines=deadlines or Deadlines(5, 5)),
+            report=report,
             progress=said.append,
         )
     )
@@ -101,6 +103,15 @@ def test_a_load_that_goes_well(tmp_path: Path) -> None:
     assert found.probe is not None
     assert any(line.startswith("predicted: ok") for line in said)
     assert said[-1] == "verdict: ok (4 tokens came out)"
+
+
+def test_a_device_that_was_probed_is_not_probed_again(tmp_path: Path) -> None:
+    device = FakeDevice(load_well)
+    report = ProbeReport.model_validate(REPORT)
+    found, _ = run(device, tmp_path, made=artifact(), report=report)
+    assert found.verdict is Verdict.OK
+    assert found.probe == report.model_dump(mode="json")
+    assert len(device.sessions) == 1
 
 
 def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:

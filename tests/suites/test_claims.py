@@ -32,6 +32,7 @@ class FakeLaboratory:
 
     ends: dict[str, Verdict] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     kept: list[Outcome | Response] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     foreseen: list[Workload] = field(default_factory=list)
@@ -52,9 +53,16 @@ class FakeLaboratory:
         assert profile is DESKTOP
         return [self.trial(profile, workload)] if workload.quantisation in SPEEDS else []
 
-    def trial(self, profile: Profile, workload: Workload, *, repeat: int = 0) -> Record:
+    def probe(self, profile: Profile) -> str:
+        assert profile is DESKTOP
+        return "the report"
+
+    def trial(
+        self, profile: Profile, workload: Workload, *, repeat: int = 0, report: str = ""
+    ) -> Record:
         name = f"{workload.quantisation} {workload.variant}".rstrip()
         self.order.append(name)
+        self.reports.append(report)
         speed = SPEEDS[workload.quantisation] + 0.01 * repeat
         whole = record()
         assert whole.artifact is not None
@@ -95,6 +103,7 @@ def test_all_artifacts_are_loaded_in_turns() -> None:
     loads = record_of(lab)
     one = ["q8_0", "fp32", "fp16", "q4_0", "q8_0 pruned-20", "q8_0 pruned-50"]
     assert lab.order == one * 3
+    assert set(lab.reports) == {"the report"}  # one probe for all
     assert {len(records) for records in loads.records.values()} == {3}
     assert lab.said[0] == f"claims on {WLLAMA}: round 1 of 3, load 1 of 6: int8"
     suite.test_every_load_gave_a_verdict(loads)
