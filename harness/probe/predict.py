@@ -104,6 +104,8 @@ class EngineCost:
         load_bytes_per_s, load_fixed_s: download from a near server and session creation.
         first_run: how much slower the first run is than a later one (first use of memory, JIT).
         accuracy: measured / predicted speed; the bounds should hold 9 times in 10.
+        prefill_accuracy: the same for prefill, where the kernels that stand for it are further from
+            the engine's own; None: as `accuracy`.
         scale_bytes: bytes of one block's scale in the file.
         table_scales: how often the scales of a tied table are stored.
         file_bytes: bytes of the model file where it is known; None: as computed from the shape.
@@ -128,6 +130,7 @@ class EngineCost:
     needs_isolation: bool = False
     first_run: Band = ONE
     accuracy: Band = ONE
+    prefill_accuracy: Band | None = None
     scale_bytes: int = 2
     table_scales: int = 1
     file_bytes: int | None = None
@@ -204,7 +207,9 @@ def predict(
     decode_seconds = speeds.decode_seconds(model, quantisation)
     prefill_seconds = speeds.prefill_seconds(model, quantisation, workload.prompt_tokens)
     decode = _speed(1, decode_seconds, engine.accuracy)
-    prefill = _speed(workload.prompt_tokens, prefill_seconds, engine.accuracy)
+    prefill = _speed(
+        workload.prompt_tokens, prefill_seconds, engine.prefill_accuracy or engine.accuracy
+    )
     if too_much:
         reason = too_much[1]
         tier = Tier.UNSUPPORTED if too_much[0] == "oom" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gguf import GGUFReader
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.weights.gguf.header import (
@@ -68,6 +68,7 @@ def test_every_kind_of_value_is_read_back(tmp_path: Path) -> None:
     assert [int(t.data_offset) for t in reader.tensors] == [len(head), len(head) + 96]
 
 
+@settings(deadline=None)  # it writes files
 @given(st.text(max_size=40), st.lists(st.text(max_size=8), max_size=5))
 def test_any_text_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, one: str, many: list[str]

@@ -1,0 +1,120 @@
+"""wllama (npm): llama.cpp as WebAssembly, on the CPU and on WebGPU."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from harness.errors import UserError
+from harness.runtimes.base import (
+    HALF_FLOATS,
+    isolated_threads,
+    missing_package,
+    no_webgpu,
+    not_taken,
+    package_version,
+)
+from harness.runtimes.wllama_cost import engine_cost
+from harness.web.server import NODE_MODULES
+from harness.weights.gguf.recipe import FAMILIES, GgufRecipe, check, exact_quantisation
+
+if TYPE_CHECKING:
+    from harness.models import Architecture
+    from harness.probe.predict import EngineCost
+    from harness.probe.report import ProbeReport
+    from harness.weights.artifact import Artifact
+
+PACKAGE: Final = "@wllama/wllama"
+QUANTISATIONS: Final = ("q4_k", "q8_0", "q4_0", "fp16", "fp32")
+_LLAMA: Final = re.compile(r"LIBLLAMA_VERSION = \"(b\d+-[0-9a-f]+)\"")
+
+# Its threads wait for each other in every operation: more than there are fast cores only slow it.
+MAX_THREADS: Final = 8
+
+# Keys and values are allocated for so many tokens when a model is loaded, which is before the
+# engine sees a prompt. Its own default is 1024.
+CONTEXT_TOKENS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Wllama:
+    """The engine on one backend."""
+
+    backend: Literal["wasm", "webgpu"]
+    adapter: str = "/adapters/wllama.js"
+    host: Literal["worker"] = "worker"
+    quantisations: tuple[str, ...] = QUANTISATIONS
+
+    @property
+    def id(self) -> str:
+        """See `Runtime.id`."""
+        return f"wllama/{self.backend}"
+
+    def version(self) -> str:
+        """The package's version, and that of the llama.cpp inside: `3.8.1 (b11364-46ca246)`."""
+        version = package_version(PACKAGE)
+        module = NODE_MODULES / PACKAGE / "esm" / "index.js"
+        found = _LLAMA.search(module.read_text(encoding="utf-8")) if module.is_file() else None
+        return f"{version} ({found[1]})" if found else version
+
+    def missing(self) -> str | None:
+        """See `Runtime.missing`."""
+        return missing_package(PACKAGE)
+
+    def exact_quantisation(self, model: Architecture, name: str) -> str:
+        """See `Runtime.exact_quantisation`."""
+        return exact_quantisation(model, name)
+
+    def unsupported(
+        self, model: Architecture, quantisation: str, report: ProbeReport
+    ) -> str | None:
+        """See `Runtime.unsupported`."""
+        if reason := not_taken(quantisation, self):
+            return reason
+        if model.family not in FAMILIES:
+            return f"there is no GGUF of the family {model.family} here"
+        try:
+            check(model, GgufRecipe(quantisation))
+        except UserError as error:
+            return f"{error.problem}; {error.next_step}"
+        environment = report.environment
+        if not environment.wasm_simd:
+            return "the browser has no WebAssembly SIMD"
+        if not environment.wasm_memory64:
+            return "the browser has no 64-bit WebAssembly memory (and the slower build is not used)"
+        return no_webgpu(report, needs=(HALF_FLOATS,)) if self.backend == "webgpu" else None
+
+    def recipe(self, model: Architecture, quantisation: str, report: ProbeReport) -> GgufRecipe:  # noqa: ARG002
+        """See `Runtime.recipe`."""
+        return GgufRecipe(quantisation=quantisation)
+
+    def threads(self, report: ProbeReport) -> int:
+        """See `Runtime.threads`."""
+        return isolated_threads(report, MAX_THREADS) if self.backend == "wasm" else 1
+
+    def cost(
+        self,
+        model: Architecture,  # noqa: ARG002
+        quantisation: str,
+        artifact: Artifact,
+        report: ProbeReport,
+    ) -> EngineCost:
+        """See `Runtime.cost`."""
+        cost = engine_cost(self.backend, quantisation, threads=self.threads(report))
+        return replace(cost, file_bytes=artifact.stored_bytes)
+
+    def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
+        """See `Runtime.config`; the fields are those of `Config` in the adapter."""
+        dist = f"/npm/{PACKAGE}/esm/"
+        return {
+            "backend": self.backend,
+            "module": f"{dist}index.js",
+            "wasm": f"{dist}wasm/wllama.wasm",
+            "threads": threads,
+            "contextTokens": CONTEXT_TOKENS,
+            "needs": [HALF_FLOATS],
+        }
+
+
+RUNTIMES: Final = (Wllama("wasm"), Wllama("webgpu"))

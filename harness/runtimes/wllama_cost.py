@@ -1,0 +1,114 @@
+"""What wllama 3.8.1 costs on top of a device's speed: data, each with where it is from.
+
+llama.cpp multiplies quantised weights with activations rounded to int8, which the probe's `dot_`
+kernels do too, in another way: hence a factor for each way of storing weights (`accuracy`), and
+another one for prefill (`prefill_accuracy`).
+
+Speeds: single loads on a quiet 2-core x86-64 machine with 2 threads and Chromium 156, against a
+report of the probe from such a machine in a quiet moment (2 threads: `dot_int8` 3.6 GB/s,
+`dot_int4` 1.4 GB/s, `gemm_m16` 38 Gflop/s). The bounds hold what was seen since on a machine busy
+with other work, where the best of 15 tokens was 1.2 to 1.8 (q8_0, 3 loads) and 6.0 times (q4_k, 1
+load) what the kernels of the same trial said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from harness.probe.predict import Band, DecodeKernels, EngineCost, MemoryModel, PrefillKernels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OPERATIONS_PER_LAYER: Final = 12
+_OPERATIONS_FIXED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """Which kernel stands for a way of storing weights, and how much faster the engine is."""
+
+    kernel: str
+    decode: Band
+    prefill: Band
+
+
+_SPEEDS: Final[Mapping[str, _Speed]] = {
+    # gemma-2b 5.1 tokens/s and a prefill of 7.5 tokens/s: 4.5 and 0.84 times.
+    "q4_k": _Speed("dot_int4", Band(2.5, 4.5, 6.2), Band(0.5, 0.84, 1.2)),
+    # gemma-3-270m 22.4 and 71, gemma-3-1b 6.5 and 11.4, gemma-2b 2.7 and 4.4: 1.67 to 1.9 times,
+    # and 0.46 to 0.51.
+    "q8_0": _Speed("dot_int8", Band(1.1, 1.75, 2.1), Band(0.3, 0.48, 0.65)),
+    # gemma-3-270m 11.8 and 34, gemma-3-1b 3.3 and 4.6, gemma-2b 1.46 and 2.0, with tables in q4_0
+    # as well: 1.13 to 1.3 times, and 0.19 to 0.26. Tables have more bits here, which are faster.
+    "q4_0": _Speed("dot_int4", Band(0.8, 1.3, 2.0), Band(0.14, 0.22, 0.32)),
+    # Not measured: a belief.
+    "fp16": _Speed("fp16_head", Band(0.2, 0.8, 2.5), Band(0.1, 0.4, 1)),
+    "fp32": _Speed("fp16_head", Band(0.2, 0.8, 2.5), Band(0.1, 0.4, 1)),
+}
+
+_WASM: Final = EngineCost(
+    name="wllama/wasm",
+    backend="wasm",
+    decode={name: DecodeKernels(speed.kernel, speed.kernel) for name, speed in _SPEEDS.items()},
+    prefill=dict.fromkeys(_SPEEDS, PrefillKernels(product="gemm_m16")),
+    operations_per_layer=_OPERATIONS_PER_LAYER,
+    operations_fixed=_OPERATIONS_FIXED,
+    # Files of 0.28, 1.07, 1.41 and 2.67 GB in 3.4, 6.4, 7.6 and 13.4 s; on the busy machine up to
+    # four times as long.
+    load_bytes_per_s=Band(0.06e9, 0.24e9, 0.5e9),
+    load_fixed_s=Band(0.8, 2, 4),
+    # First prefill over the second at the same length: 1.0, 2.3 and 4.9 (gemma-3-270m).
+    first_run=Band(1, 1.8, 4),
+    # Renderer and GPU process peaked at 0.81, 1.95 and 2.66 GB for files of 0.291, 1.069 and 1.551
+    # GB (3, 2 and 2 loads): a line of 1.46 times the file and 0.39 GB, as pieces that were read
+    # wait for the garbage collector. They were read from blobs then; since they are fetched one by
+    # one, 0.97 GB was seen for 0.291 GB. Less garbage: 3.54 GB for 2.67 GB.
+    memory=MemoryModel(
+        load_copies=Band(1.1, 1.46, 1.65),
+        run_copies=Band(1, 1, 1.65),
+        expanded=Band(0, 0, 0),
+        base_bytes=Band(0.3e9, 0.4e9, 0.65e9),
+        kv_element_bytes=2,
+    ),
+    # It is built for memories with 64-bit addresses, and yet ends at 4 GiB.
+    heap_bytes=1 << 32,
+)
+
+# Never seen: no adapter with shader-f16 was there. Beliefs, and bands as wide as that.
+_WEBGPU: Final = EngineCost(
+    name="wllama/webgpu",
+    backend="webgpu",
+    decode=dict.fromkeys(_SPEEDS, DecodeKernels(body="gemv_int4", head="gemv_int4")),
+    prefill=dict.fromkeys(_SPEEDS, PrefillKernels(product="matmul")),
+    operations_per_layer=_OPERATIONS_PER_LAYER,
+    operations_fixed=_OPERATIONS_FIXED,
+    run_ms=Band(1, 3, 10),
+    load_bytes_per_s=Band(0.06e9, 0.2e9, 0.5e9),
+    load_fixed_s=Band(1, 3, 8),
+    first_run=Band(1, 3, 10),
+    accuracy=Band(0.1, 0.7, 2),
+    memory=MemoryModel(
+        load_copies=Band(1, 1.5, 2.2),
+        run_copies=Band(1, 1.2, 2),
+        expanded=Band(0, 0, 0),
+        base_bytes=Band(0.4e9, 0.8e9, 1.5e9),
+        kv_element_bytes=2,
+    ),
+    binds_whole_tensors=True,
+)
+
+
+def engine_cost(backend: str, quantisation: str, *, threads: int = 1) -> EngineCost:
+    """The cost of the engine on a backend, for weights stored in that way."""
+    if backend == "webgpu":
+        return _WEBGPU
+    speed = _SPEEDS[quantisation]
+    return replace(
+        _WASM,
+        accuracy=speed.decode,
+        prefill_accuracy=speed.prefill,
+        threads=threads,
+        needs_isolation=threads > 1,
+    )
