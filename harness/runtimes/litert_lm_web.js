@@ -20,6 +20,25 @@ import { idsOf } from "./words.js";
 const REFUSED = /Tensor size does not match|not found in the model|Unknown model type/i;
 
 /**
+ * What `sendMessageStreaming` does, but for its stream: on a processor nothing yields between tokens,
+ * so that a stream hands all of them over at the end. The engine's callback comes for each.
+ * @param {any} conversation @param {string} text @param {(message: any) => void} take
+ */
+async function sendOnProcessor(conversation, text, take) {
+  const message = { role: "user", content: [{ type: "text", text }] };
+  let failure = "";
+  await conversation.conversation.sendMessageAsync(
+    JSON.stringify(message),
+    (/** @type {string} */ chunk, /** @type {boolean} */ done, /** @type {string} */ error) => {
+      if (error) failure = error;
+      else if (chunk) take(JSON.parse(chunk));
+    },
+  );
+  await conversation.engine.waitUntilDone();
+  if (failure) throw new Error(failure);
+}
+
+/**
  * @param {Config} config
  * @param {{onDeviceLost: Function, onValidation: Function, onUnsupported: Function,
  *   onCpuFallback: Function, onArtifactRefused: Function, onPromptTokens: Function}} events
@@ -75,15 +94,22 @@ export async function createEngine(config, events) {
           told += batch.length;
           onTokens(batch);
         };
-        for await (const message of conversation.sendMessageStreaming(prompt.text)) {
+        const take = (/** @type {any} */ message) => {
           const parts = message.content ?? [];
           const part = parts.map((/** @type {any} */ { text: own = "" }) => own).join("");
-          if (!part) continue;
+          if (!part) return;
           text += part;
           // A message is one token: a piece of text that is held back comes with the next one.
           const ids = config.synthetic ? idsOf(text).slice(told, count) : told < count ? [-1] : [];
           tell(ids.map((id) => ({ id, finite: config.synthetic ? id >= 0 : null })));
-          if (told >= count) break;
+        };
+        if (gpu) {
+          for await (const message of conversation.sendMessageStreaming(prompt.text)) {
+            take(message);
+            if (told >= count) break;
+          }
+        } else {
+          await sendOnProcessor(conversation, prompt.text, take);
         }
         if (told < count && config.synthetic) tell([{ id: -1, finite: false }]);
         const info = await conversation.getBenchmarkInfo();
