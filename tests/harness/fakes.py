@@ -107,6 +107,18 @@ class FakeSession:
         self.settled += 1
 
 
+class FakeChild(FakeSession):
+    """A process that plays a script when it is started."""
+
+    def __init__(self, script: Script, timeline: Timeline) -> None:
+        super().__init__(script, timeline)
+        self.started: list[tuple[str, dict[str, Any]]] = []
+
+    async def start(self, module: str, job: dict[str, Any], on_event: OnEvent) -> None:
+        self.started.append((module, job))
+        self._script(on_event, self._timeline)
+
+
 class FakeDevice:
     """Each session plays the next script."""
 
@@ -117,6 +129,7 @@ class FakeDevice:
         self.gate = OPEN_GATE
         self.version = "140.0.1"
         self.persistent: Path | None = None
+        self.children: list[FakeChild] = []
 
     async def facts(self) -> HostFacts:
         return HostFacts(
@@ -142,6 +155,12 @@ class FakeDevice:
         (folder / "browser-stderr.log").write_text("words\n")
         self.sessions.append(FakeSession(self.scripts.pop(0), timeline))
         yield self.sessions[-1]
+
+    @asynccontextmanager
+    async def child(self, timeline: Timeline, folder: Path) -> AsyncIterator[FakeChild]:
+        assert folder.is_dir()  # noqa: ASYNC240
+        self.children.append(FakeChild(self.scripts.pop(0), timeline))
+        yield self.children[-1]
 
     async def rest(self) -> bool:
         return True

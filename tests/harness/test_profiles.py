@@ -75,7 +75,8 @@ def test_sizes_are_read_as_people_write_them() -> None:
         ),
         pytest.param(
             GOOD + "zzzz = 1",
-            "browser.zzzz: unknown key; known keys: engine, channels, minimum_version, args, software_adapter",
+            "browser.zzzz: unknown key; known keys: engine, channels, minimum_version, args,"
+            " software_adapter",
             id="unknown key with none near",
         ),
         pytest.param(

@@ -142,6 +142,39 @@ def test_the_raw_evidence_is_kept_beside_the_record(tmp_path: Path) -> None:
     assert curve == [{"at_seconds": 0.5, "processes": {"renderer": 7}, "group_bytes": 9}]
 
 
+def test_an_engine_outside_of_a_browser(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well, load_well)
+    workload = Workload("gemma-3-270m", "q8_0", "llama.cpp/native", 16, 4)
+    found, _ = run(device, tmp_path, workload=workload, made=artifact())
+    assert found.verdict is Verdict.OK
+    assert len(device.sessions) == 1  # the probe: it is the same hardware
+    [(module, job)] = device.children[0].started
+    assert module == "harness.engines.llama_cpp"
+    assert job["outputTokens"] == 4
+    assert "source" not in job
+
+
+def test_a_source_that_needs_an_ordinary_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    device = FakeDevice(probe_well, load_well)
+    found, _ = run(device, tmp_path, workload=replace(WORKLOAD, source="opfs"), made=artifact())
+    assert found.workload.source == "opfs"
+    assert device.persistent is not None
+    assert not device.persistent.exists()  # gone with the trial
+    assert device.sessions[1].tabs[0].calls[0][1]["source"]["kind"] == "opfs"
+
+
+def test_a_source_that_the_user_picks(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well, load_well)
+    run(device, tmp_path, workload=replace(WORKLOAD, source="file"), made=artifact())
+    picked, started = device.sessions[1].tabs[0].calls
+    assert picked[0] == "#files"
+    assert [path.name for path in picked[1]] == ["model.onnx"]
+    assert started[0] == "tierlabStart"
+
+
 # ---- what ends before the load ----
 
 
@@ -245,7 +278,7 @@ def is_silent(_: OnEvent, __: Timeline) -> None:
     ("script", "verdict", "words"),
     [
         (dies_of_memory, Verdict.OOM, "create"),
-        (crashes, Verdict.CRASH, "signal 11 during create"),
+        (crashes, Verdict.CRASH, "crashed during create (crashed, signal 11)"),
         (says_an_error, Verdict.CRASH, "half a character: ?"),
         (says_nonsense, Verdict.INFRA, "malformed page event"),
         (finishes_without_tokens, Verdict.CRASH, "without a single token"),

@@ -117,7 +117,8 @@ def test_a_file_that_is_shorter_than_declared(wasm: Browser, make: Make) -> None
     file = job["source"]["files"][1]
     file["bytes"] += 1
     outcome = wasm.load(job)
-    assert outcome.error == f"Error: {file['name']}: ends after {file['bytes'] - 1} of {file['bytes']} bytes"
+    ends = f"ends after {file['bytes'] - 1} of {file['bytes']} bytes"
+    assert outcome.error == f"Error: {file['name']}: {ends}"
 
 
 def test_a_file_that_is_longer_than_declared(wasm: Browser, make: Make) -> None:
