@@ -32,12 +32,25 @@ export async function prepare(config) {
       });
       let text = "";
       let told = 0;
-      for await (const { content } of conversation.sendMessageStreaming(prompt.text)) {
+      const take = (/** @type {any} */ { content }) => {
         text += (content ?? []).map((/** @type {any} */ part) => part.text ?? "").join("");
         const ids = idsOf(text).slice(told, count);
         told += ids.length;
         if (ids.length) onIds(ids);
-        if (told >= count) break;
+      };
+      if (gpu) {
+        for await (const message of conversation.sendMessageStreaming(prompt.text)) {
+          take(message);
+          if (told >= count) break;
+        }
+      } else {
+        // Below the stream, which gives everything at the end where nothing yields in between.
+        const content = [{ type: "text", text: prompt.text }];
+        await conversation.conversation.sendMessageAsync(
+          JSON.stringify({ role: "user", content }),
+          (/** @type {string} */ chunk) => chunk && take(JSON.parse(chunk)),
+        );
+        await conversation.engine.waitUntilDone();
       }
       const { lastPrefillTokenCount } = await conversation.getBenchmarkInfo();
       await conversation.delete();
