@@ -17,8 +17,9 @@ from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
+from results.report import print_report
 from results.store import Store, StoreError
-from results.table import gigabytes, next_steps, plain, table
+from results.table import gigabytes, plain
 from results.tiers import rows
 
 if TYPE_CHECKING:
@@ -141,17 +142,14 @@ def _show(options: argparse.Namespace) -> int:
     console = Console()
     with Store.open(options.results) as store:
         run_id = options.run_id or store.latest_run()
-        records = store.records(run_id=run_id) if run_id else []
-    if run_id is None:
-        raise UserError(f"{options.results}: no run is stored here", "run `tierlab run` first")
-    if not records:
-        raise UserError(
-            f"{options.results}: there are no records of run {run_id}",
-            "leave the id out for the last run, or choose another --results",
-        )
-    console.print(table(records))
-    for line in next_steps(records):
-        console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
+        if run_id is None:
+            raise UserError(f"{options.results}: no run is stored here", "run `tierlab run` first")
+        if not print_report(console, store, run_id):
+            raise UserError(
+                f"{options.results}: there are no records of run {run_id}",
+                "leave the id out for the last run, or choose another --results",
+            )
+        records = store.records(run_id=run_id)
     for record in records if options.evidence else ():
         heading = plain(f"{record.trial_id}  {record.verdict}: {record.explanation}")
         console.print(f"\n{heading}", markup=False, highlight=False, soft_wrap=True)

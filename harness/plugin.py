@@ -22,9 +22,9 @@ from harness.laboratory import Laboratory
 from harness.options import Plan, add_options, make_plan, unusable
 from harness.probe.run import ProbeFailedError
 from harness.profiles import Profile, load_profiles
-from results.claims_table import claims_table, response_table
+from results.report import print_report
 from results.store import Store, StoreError
-from results.table import comparison, next_steps, plain, table
+from results.table import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -312,25 +312,15 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     if plan is None:
         return
     run_id = config.stash[RUN_ID]
-    records = _with_store(plan, lambda store: store.records(run_id=run_id))
     for name, reason in plan.left_out:
         terminalreporter.write_line(f"not run: {name}: {plain(reason)}", yellow=True)
-    if records:
-        terminalreporter.ensure_newline()
-        console = Console(
-            file=terminalreporter._tw._file,  # noqa: SLF001 - pytest gives no other way to its stream
-            width=max(terminalreporter._tw.fullwidth, 80),  # noqa: SLF001
-            force_terminal=terminalreporter.hasmarkup,
-        )
-        console.print(table(records))
-        if len(records) + len(plan.engines_left_out) > 1:
-            console.print(comparison(records, plan.engines_left_out))
-        for line in next_steps(records):
-            console.print(f"-> {line}", markup=False, highlight=False, soft_wrap=True)
-        if outcomes := _with_store(plan, lambda store: store.outcomes(run_id=run_id)):
-            console.print(claims_table(outcomes))
-        if responses := _with_store(plan, lambda store: store.responses(run_id=run_id)):
-            console.print(response_table(responses))
+    terminalreporter.ensure_newline()
+    console = Console(
+        file=terminalreporter._tw._file,  # noqa: SLF001 - pytest gives no other way to its stream
+        width=max(terminalreporter._tw.fullwidth, 80),  # noqa: SLF001
+        force_terminal=terminalreporter.hasmarkup,
+    )
+    if _with_store(plan, lambda store: print_report(console, store, run_id, plan.engines_left_out)):
         terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")
 
 

@@ -65,6 +65,9 @@ if TYPE_CHECKING:
     ArtifactSource = Callable[[Recipe], Artifact]
 
 
+# What engines put around a prompt: a start token, turns of a chat.
+CONTEXT_MARGIN: Final = 32
+
 # Where the first token takes longer than this, the same prompt is not run once more.
 WARM_LIMIT_MS: Final = 20_000.0
 
@@ -335,9 +338,14 @@ def load_job(
 ) -> dict[str, Any]:
     """What every engine is told, wherever it runs."""
     ids = prompt_ids(workload.prompt_tokens, artifact.shape["vocabulary"])
+    config = runtime.config(artifact, threads)
+    if "contextTokens" in config:
+        # Keys and values are allocated for so many: an engine's usual number, or what is asked for.
+        asked = workload.prompt_tokens + workload.output_tokens + CONTEXT_MARGIN
+        config["contextTokens"] = max(config["contextTokens"], asked)
     return {
         "workload": str(workload),
-        "config": runtime.config(artifact, threads),
+        "config": config,
         "prompt": {"ids": ids, "text": text_of(ids)},
         "outputTokens": workload.output_tokens,
         "warmLimitMs": WARM_LIMIT_MS,
