@@ -22,7 +22,7 @@ from harness.weights.mediapipe.recipe import MediaPipeRecipe
 from harness.weights.writing import write
 from results.record import Kind, Verdict
 from tests.harness.probe.samples import sample
-from tests.harness.runtimes.browser import Browser
+from tests.harness.runtimes.browser import COUNT, PROMPT, Browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,6 +162,18 @@ def test_a_file_of_something_else(browser: Browser, artifact: Artifact) -> None:
     assert outcome.judged.verdict is Verdict.INFRA
     assert outcome.judged.cause == "artifact"
     assert "No model format matched." in outcome.judged.explanation
+
+
+@pytest.mark.integration
+def test_texts_of_any_vocabulary_are_counted_too(browser: Browser, tmp_path: Path) -> None:
+    """As for the user's own files, whose texts tell nothing of tokens."""
+    plan = MediaPipeRecipe("int4").plan(tiny(MODELS["gemma-2b"]))
+    job = browser.job(write(plan, tmp_path / "model"))
+    job["config"]["synthetic"] = False
+    outcome = browser.load(job)
+    assert outcome.judged.verdict is Verdict.OK, outcome.judged
+    assert outcome.log.tokens == [-1] * COUNT
+    assert outcome.log.prompt_tokens == 1 + len(PROMPT)
 
 
 @pytest.mark.full
