@@ -325,7 +325,7 @@ def _judge(claim: Claim, ratio: Bounds, subject: Bounds, baseline: Bounds) -> tu
     small = claim.figure.is_size
     best, worst = (ratio.low, ratio.high) if small else (ratio.high, ratio.low)
     if (best > claim.promise) if small else (best < claim.promise):
-        return Status.REFUTED, f"{said}: {_wrong(claim, ratio)}"
+        return Status.REFUTED, f"{said}: {_wrong(claim, subject, baseline)}"
     if (worst > claim.promise) if small else (worst < claim.promise):
         return Status.NOT_MEASURABLE, f"{said}: the rounds disagree"
     if not _apart(claim, subject, baseline):
@@ -340,13 +340,11 @@ def _times(ratio: Bounds) -> str:
     return f"{ratio.median:.3g} times ({ratio.low:.3g} to {ratio.high:.3g}, n = {ratio.n})"
 
 
-def _wrong(claim: Claim, ratio: Bounds) -> str:
+def _wrong(claim: Claim, subject: Bounds, baseline: Bounds) -> str:
     """In which way a promise was not kept."""
-    better = ratio.high < 1 if claim.figure.is_size else ratio.low > 1
-    worse = ratio.low > 1 if claim.figure.is_size else ratio.high < 1
-    if better:
+    if _apart(claim, subject, baseline):
         return "less than is claimed"
-    return "the other way round" if worse else "no effect was seen"
+    return "the other way round" if _apart(claim, baseline, subject) else "no effect was seen"
 
 
 def _apart(claim: Claim, subject: Bounds, baseline: Bounds) -> bool:

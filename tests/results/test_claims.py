@@ -125,6 +125,13 @@ class TestOutcome:
         assert outcome.status is Status.NOT_MEASURABLE
         assert "inside the noise" in outcome.explanation
 
+    def test_a_small_difference_inside_the_noise_has_no_direction(self) -> None:
+        outcome = held(SPEED, [9.9, 10.1, 10.2], [10.0, 10.2, 10.3])
+        assert outcome.ratio is not None
+        assert outcome.ratio.high < 1
+        assert outcome.status is Status.REFUTED
+        assert "no effect was seen" in outcome.explanation
+
     def test_the_figures_and_what_they_rest_on_are_kept(self) -> None:
         outcome = held(SPEED, [25, 35, 30], [10, 11, 9])
         assert outcome.subject.quantisation == "q8_0"
