@@ -152,7 +152,7 @@ class Follower:
     def _on_gpu(self, event: PageEvent) -> None:
         if event["pipelines"]:
             self.log.gpu = GpuUse(
-                buffer_peak_bytes=int(_number(event["peak_bytes"])),
+                peak_bytes=int(_number(event["peak_bytes"])),
                 pipelines=int(_number(event["pipelines"])),
                 compile_seconds=_number(event["compile_ms"]) / 1000,
             )

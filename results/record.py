@@ -187,9 +187,12 @@ class MemoryUse(Part):
 
 
 class GpuUse(Part):
-    """What an engine did with WebGPU, seen from the page: its buffers and its pipelines."""
+    """What an engine did with WebGPU, seen from the page.
 
-    buffer_peak_bytes: Bytes
+    `peak_bytes` is that of its buffers and textures together.
+    """
+
+    peak_bytes: Bytes
     pipelines: int
     compile_seconds: Seconds = Field(
         description="time in which at least one pipeline was being compiled"

@@ -58,9 +58,6 @@ export async function createEngine(config, events) {
   /** @type {any} */ let engine = null;
 
   return {
-    // Its weights are in textures, whose bytes nobody sums. On WebGPU it has no way round the GPU.
-    gpuElsewhere: true,
-
     download: countedStream,
 
     /** @param {ReadableStream<Uint8Array>} stream */

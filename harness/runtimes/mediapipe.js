@@ -57,9 +57,6 @@ export async function createEngine(config, events) {
   }
 
   return {
-    // Its weights are in textures, whose bytes nobody sums. It has no way round the GPU.
-    gpuElsewhere: true,
-
     download: countedStream,
 
     /** @param {ReadableStream<Uint8Array>} stream */

@@ -100,7 +100,7 @@ export async function runEngine(job, emit) {
     post({ type: "gpu", ...gpu.figures() });
     if (job.gpuBytes && !engine.gpuElsewhere && gpu.figures().peak_bytes < job.gpuBytes / 2) {
       events.onCpuFallback(
-        `${gpu.figures().peak_bytes} bytes in GPU buffers for weights of ${job.gpuBytes} bytes`,
+        `${gpu.figures().peak_bytes} bytes in GPU buffers and textures for weights of ${job.gpuBytes} bytes`,
       );
     }
     post({ type: "done", tokens: count, finite: all(finite) });

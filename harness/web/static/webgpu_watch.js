@@ -1,7 +1,21 @@
 // Watches WebGPU in the realm that it is called in: whoever asks for a device here, its loss and its
-// errors are reported, pipelines are timed, and the bytes of its buffers are summed. Engines show
-// little of this themselves: a load may "succeed" with warnings on the console, and a "GPU" run may
-// have its weights on the CPU.
+// errors are reported, pipelines are timed, and the bytes of its buffers and textures are summed (some
+// engines keep weights in textures). Engines show little of this themselves: a load may "succeed" with
+// warnings on the console, and a "GPU" run may have its weights on the CPU.
+
+/** Bytes of one texel, as far as the format's name tells (`rgba16float`). @param {string} format */
+function texelBytes(format) {
+  const [, channels = "", bits = "0"] = /^(rgba|bgra|rg|r)(8|16|32)/.exec(format) ?? [];
+  return (channels.length * Number(bits)) / 8;
+}
+
+/** Bytes of a texture without its smaller copies. @param {any} descriptor */
+function textureBytes({ size, format }) {
+  const [width, height = 1, layers = 1] = Symbol.iterator in Object(size)
+    ? size
+    : [size.width, size.height, size.depthOrArrayLayers];
+  return width * height * layers * texelBytes(format);
+}
 
 /**
  * @param {{onDeviceLost: Function, onValidation: Function}} events
@@ -11,7 +25,7 @@
 export function watchWebGpu(events) {
   const sums = { bytes: 0, peak_bytes: 0, pipelines: 0, compile_ms: 0 };
   const figures = () => ({ ...sums });
-  const { GPUAdapter, GPUBuffer, GPUDevice } = /** @type {any} */ (globalThis);
+  const { GPUAdapter, GPUBuffer, GPUDevice, GPUTexture } = /** @type {any} */ (globalThis);
   if (!GPUAdapter || !GPUDevice) return { figures };
 
   let busyUntil = 0;
@@ -72,22 +86,33 @@ export function watchWebGpu(events) {
       }
     });
 
-  const living = new WeakSet();
-  wrap(GPUDevice.prototype, "createBuffer", (original) =>
-    function (/** @type {any} */ descriptor) {
-      // @ts-ignore: `this` is the device
-      const buffer = original.call(this, descriptor);
-      living.add(buffer);
-      sums.bytes += descriptor.size;
-      sums.peak_bytes = Math.max(sums.peak_bytes, sums.bytes);
-      return buffer;
-    });
-  wrap(GPUBuffer.prototype, "destroy", (original) =>
-    function () {
-      // @ts-ignore: `this` is the buffer
-      if (living.delete(this)) sums.bytes -= this.size;
-      // @ts-ignore: as above
-      return original.call(this);
-    });
+  /** @type {WeakMap<object, number>} */
+  const living = new WeakMap();
+  /** Sums what a method of a device makes. @param {string} method @param {Function} sizeOf */
+  function sum(method, sizeOf) {
+    wrap(GPUDevice.prototype, method, (original) =>
+      function (/** @type {any} */ descriptor) {
+        // @ts-ignore: `this` is the device
+        const made = original.call(this, descriptor);
+        const size = sizeOf(descriptor);
+        living.set(made, size);
+        sums.bytes += size;
+        sums.peak_bytes = Math.max(sums.peak_bytes, sums.bytes);
+        return made;
+      });
+  }
+  sum("createBuffer", (/** @type {any} */ descriptor) => descriptor.size);
+  sum("createTexture", textureBytes);
+  for (const { prototype } of [GPUBuffer, GPUTexture]) {
+    wrap(prototype, "destroy", (original) =>
+      function () {
+        // @ts-ignore: `this` is the buffer or the texture
+        sums.bytes -= living.get(this) ?? 0;
+        // @ts-ignore: as above
+        living.delete(this);
+        // @ts-ignore: as above
+        return original.call(this);
+      });
+  }
   return { figures };
 }
