@@ -335,7 +335,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 raw += found.raw
                 print(f"\n### {model.id}\n")
                 print(markdown_table(HEADS, found.rows, left=2))
-                print("".join(f"\n- {note}" for note in found.notes), flush=True)
+                print("".join(f"\n- {' '.join(note.split())}" for note in found.notes), flush=True)
             conditions["load_average_after"] = os.getloadavg()[0]
     rests = [record["host_at_rest"] for record in raw]
     print(

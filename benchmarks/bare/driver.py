@@ -91,7 +91,7 @@ async def in_page(
     except TimeoutError as error:
         raise BareError(f"not done after {limit_seconds:.0f} s") from error
     except PlaywrightError as error:
-        raise BareError(error.message.splitlines()[0]) from error
+        raise BareError(error.message[:500]) from error
     return result, peaks.bytes.get("renderer", 0) + peaks.bytes.get("gpu-process", 0)
 
 

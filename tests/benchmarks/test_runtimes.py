@@ -143,6 +143,11 @@ def test_a_size_in_megabytes_becomes_layers() -> None:
     assert sized(form, "int4", model, 0) == model
 
 
+def test_a_file_of_one_layer_has_the_size_it_has() -> None:
+    model = find_model("gemma-2b")
+    assert sized(find_format("tflite-layer"), "int8", model, 700) == model
+
+
 def test_the_clock_of_processes_times_batches(tmp_path: Path) -> None:
     # A process of its own: the clock takes stdin and stdout.
     script = tmp_path / "engine.py"
