@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from harness.errors import UserError
+from harness.models import find_quantisation
 from harness.runtimes.base import missing_package, not_taken, package_version
 from harness.runtimes.litert_lm_wasm_cost import COST, QUANTISATIONS
 from harness.runtimes.litert_lm_web import PACKAGE, LiteRtLmWeb
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from harness.probe.predict import EngineCost
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
+
+
+# A model of 2.52 GB ended as `TF_LITE_PREFILL_DECODE not found in the model.`, whatever the memory:
+# offsets in the file are numbers of 32 bits with a sign there.
+MOST_BYTES: Final = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,9 @@ class LiteRtLmWasm:
             PrefillDecodeRecipe(quantisation=quantisation).key(model)
         except UserError as error:
             return f"{error.problem}; {error.next_step}"
+        size = model.parameters * find_quantisation(quantisation).bits // 8
+        if size > MOST_BYTES:
+            return f"{size / 1e9:.2f} GB of weights: {self.id} finds nothing in a file above 2 GiB"
         return None if report.environment.wasm_simd else "the browser has no WebAssembly SIMD"
 
     def recipe(

@@ -39,6 +39,8 @@ def test_it_says_what_it_cannot_run_before_a_download() -> None:
     assert runtime.unsupported(MODELS["gemma-3-270m"], "int8", report) is None
     assert "int8" in (runtime.unsupported(MODELS["gemma-3-270m"], "q4_k", report) or "")
     assert "its family is phi" in (runtime.unsupported(MODELS["phi-2"], "int8", report) or "")
+    assert "above 2 GiB" in (runtime.unsupported(MODELS["gemma-2b"], "int8", report) or "")
+    assert runtime.unsupported(MODELS["gemma-2b"], "int4", report) is None
 
 
 @pytest.mark.integration
