@@ -28,6 +28,12 @@ DEFAULT_DEVICE = "desktop"
 DEFAULT_MODEL = "gemma-2b"
 DEFAULT_RUNTIME = "best"
 
+# Which engines take the user's own files, by their names' ends; the first is the default.
+OWN_FILES = {
+    ".onnx": ("onnxruntime-web/wasm", "onnxruntime-web/webgpu"),
+    ".gguf": ("wllama/wasm", "wllama/webgpu", "llama.cpp/native"),
+}
+
 LeftOut = tuple[tuple[str, str], ...]
 
 
@@ -233,15 +239,21 @@ def _runtimes(config: pytest.Config) -> tuple[list[Runtime], LeftOut]:
     names: list[str] = []
     found: list[Runtime] = []
     left_out: list[tuple[str, str]] = []
-    # The user's own file is ONNX: an engine for it must be named or is this one.
-    default = "onnxruntime-web/wasm" if config.option.artifact else DEFAULT_RUNTIME
-    for word in _words(config, "--runtime", default):
+    own: Path | None = config.option.artifact
+    takes = OWN_FILES[".gguf" if own and own.suffix == ".gguf" else ".onnx"]
+    for word in _words(config, "--runtime", takes[0] if own else DEFAULT_RUNTIME):
         group = {"best": list(BEST), "all": list(RUNTIMES)}.get(word)
         for name in group or [word]:
             runtime = find_runtime(name)
             if name in names:
                 continue
             names.append(name)
+            if own and name not in takes:
+                if group:
+                    continue
+                raise UserError(
+                    f"{name} does not take {own}", f"engines that do: {', '.join(takes)}"
+                )
             if not (reason := runtime.missing()):
                 found.append(runtime)
             elif group:

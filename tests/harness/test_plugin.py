@@ -15,9 +15,12 @@ import pytest
 from harness import options, plugin
 from harness.errors import UserError
 from harness.load import Deadlines
+from harness.models import MODELS, tiny
 from harness.options import Plan, unusable
 from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
+from harness.weights.gguf.recipe import GgufRecipe
+from harness.weights.writing import write
 from results.claims import assess, claims
 from results.record import Judgement
 from results.response import measured_response
@@ -340,6 +343,20 @@ def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
     assert plan.settings.trial.deadlines == Deadlines(300.0, 7.0)
     assert plan.settings.trial.run_id == "run-1"
     assert plan.left_out == ()
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_an_own_file_goes_to_the_engines_that_take_it(suites: Suites, tmp_path: Path) -> None:
+    model = tiny(MODELS["gemma-2b"])
+    made = write(GgufRecipe("q8_0").plan(model), tmp_path / "own")
+    option = f"--artifact={made.entry_path}"
+    told = refusal(suites.real(option, "--runtime=mediapipe/webgpu"))
+    assert "mediapipe/webgpu does not take" in told
+    assert "engines that do: wllama/wasm" in told
+    result = suites.real(option, "--runtime=all")
+    tests = re.findall(r"gives_a_verdict\[desktop-gemma-2b-[^-]+-(\S+)\]", result.stdout.str())
+    assert {"wllama/wasm", "wllama/webgpu"} <= set(tests)
+    assert "onnxruntime-web/wasm" not in tests
 
 
 def test_limits_of_the_profile_stay_where_no_option_speaks_of_them() -> None:
