@@ -48,6 +48,7 @@ class LoadLog:
     phases: list[Phase] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     token_ms: list[float] = field(default_factory=list)
+    first_batch: int = 0
     bytes_loaded: int = 0
     prompt_tokens: int | None = None
     warm_ms: float | None = None
@@ -139,6 +140,7 @@ class Follower:
         # Both are read before either is kept. An id of -1 is a token without a finite logit, or one
         # that the engine does not name. What came together shares the time since the last batch.
         tokens, ms = [int(token) for token in event["ids"]], _number(event["ms"])
+        self.log.first_batch = self.log.first_batch or len(tokens)
         self.log.tokens += tokens
         self.log.token_ms += [ms / len(tokens) for _ in tokens]
         self._progress(f"token {len(self.log.tokens)}")

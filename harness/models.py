@@ -21,11 +21,20 @@ Family = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How weights are stored: `bits` a weight, and one scale for each `block` weights of a row."""
+    """How weights are stored: `bits` a weight, and one scale for each `block` weights of a row.
+
+    A row must be a multiple of `row` weights.
+    """
 
     name: str
     bits: int
     block: int | None = None
+    row: int = 1
+
+    def fits(self, model: Architecture) -> bool:
+        """Whether the rows of all matrices divide into blocks."""
+        widths = (model.hidden, model.ffn, model.query_width)
+        return not any(width % self.row for width in widths)
 
     def weight_bytes(self, parameters: int, *, scale_bytes: int = 2) -> int:
         """Bytes of `parameters` weights with their scales (`scale_bytes` each, 2 is float16)."""
@@ -42,9 +51,9 @@ QUANTISATIONS = {
         Quantisation("fp32", bits=32),
         # llama.cpp's own (ggml-org/llama.cpp:ggml/src/ggml-common.h): 18 and 34 bytes for 32
         # weights, and 144 for 256, which is as much as a two-byte scale for each 32.
-        Quantisation("q4_0", bits=4, block=32),
-        Quantisation("q4_k", bits=4, block=32),
-        Quantisation("q8_0", bits=8, block=32),
+        Quantisation("q4_0", bits=4, block=32, row=32),
+        Quantisation("q4_k", bits=4, block=32, row=256),
+        Quantisation("q8_0", bits=8, block=32, row=32),
     )
 }
 

@@ -289,7 +289,8 @@ def _workloads(config: pytest.Config, runtimes: list[Runtime]) -> tuple[Workload
 
 def _quantisations(config: pytest.Config, runtime: Runtime, model: Architecture) -> list[str]:
     """What the engine makes of the names that were asked for."""
-    names = _words(config, "--quant", runtime.quantisations[0])
+    fitting = [name for name in runtime.quantisations if find_quantisation(name).fits(model)]
+    names = _words(config, "--quant", (fitting or runtime.quantisations)[0])
     return [runtime.exact_quantisation(model, find_quantisation(name).name) for name in names]
 
 

@@ -50,8 +50,8 @@ def measurement_of(
         warm_first_token_seconds=warm,
         prompt_tokens=log.prompt_tokens,
         prefill_tokens_per_s=prompt_tokens / prefill if prefill else None,
-        # The first token is the prefill's; the second often pays for compilation or caches.
-        decode_ms=Spread.of(log.token_ms[2:] or log.token_ms[1:]),
+        # What comes first is the prefill's; the token after it often pays for caches.
+        decode_ms=Spread.of(log.token_ms[log.first_batch + 1 :] or log.token_ms[log.first_batch :]),
         tokens=tuple(log.tokens),
         token_ms=tuple(round(ms, 3) for ms in log.token_ms),
         phases=tuple(log.phases),

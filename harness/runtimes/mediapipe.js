@@ -77,17 +77,18 @@ export async function createEngine(config, events) {
 
     /**
      * @param {{ids: number[], text: string}} prompt @param {number} count
-     * @param {(batch: {id: number, finite: boolean | null}[]) => void} onTokens
+     * @param {(batch: {id: number, finite: boolean | null}[], made?: number) => void} onTokens
      */
     async generate(prompt, count, onTokens) {
       // Its count leaves out the start token that it puts before every prompt.
       events.onPromptTokens(llm.sizeInTokens(prompt.text) + 1);
       let text = "";
       let told = 0;
-      const tell = (/** @type {{id: number, finite: boolean | null}[]} */ batch) => {
+      /** @param {{id: number, finite: boolean | null}[]} batch @param {number} [made] */
+      const tell = (batch, made) => {
         if (!batch.length) return;
         told += batch.length;
-        onTokens(batch);
+        onTokens(batch, made);
       };
       const unknown = (/** @type {number} */ many) =>
         Array.from({ length: Math.max(0, many) }, () => ({ id: -1, finite: null }));
@@ -96,11 +97,15 @@ export async function createEngine(config, events) {
         text += part;
         if (config.synthetic) {
           if (broken) return;
-          const ids = idsOf(text).slice(told, count);
+          const all = idsOf(text);
+          const ids = all.slice(told, count);
           // Anything but a word has a logit of zero: it is chosen only when others are no numbers,
           // and nothing better follows.
           broken = ids.includes(-1);
-          tell(ids.map((id) => ({ id, finite: id >= 0 })));
+          tell(
+            ids.map((id) => ({ id, finite: id >= 0 })),
+            all.length - told,
+          );
         } else if (!done) {
           tell(unknown(Math.min(TOKENS_A_CALLBACK, count - told)));
         }

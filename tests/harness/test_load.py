@@ -105,6 +105,7 @@ def test_what_an_engine_tells_of_itself() -> None:
     log = follower.log
     assert (log.prompt_tokens, log.warm_ms) == (17, 12.5)
     assert (log.tokens, log.token_ms) == ([300, 301, 302], [10, 10, 10])
+    assert log.first_batch == 3
     assert log.gpu == GpuUse(peak_bytes=7, pipelines=3, compile_seconds=1.5)
     assert log.storage == StorageUse(quota_bytes=9, persisted=False)
     assert judge(timeline.items).verdict is Verdict.OK

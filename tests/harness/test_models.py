@@ -113,3 +113,10 @@ def test_an_unknown_quantisation_names_the_nearest() -> None:
 def test_a_workload_reads_as_a_phrase() -> None:
     workload = Workload("gemma-2b", "int4", "onnxruntime-web/wasm", 16, 8)
     assert str(workload) == "gemma-2b/int4 on onnxruntime-web/wasm, 16+8 tokens"
+
+
+def test_blocks_that_rows_do_not_fill() -> None:
+    small, large = MODELS["gemma-3-270m"], MODELS["gemma-2b"]
+    assert not QUANTISATIONS["q4_k"].fits(small)
+    assert QUANTISATIONS["q8_0"].fits(small)
+    assert all(quantisation.fits(large) for quantisation in QUANTISATIONS.values())

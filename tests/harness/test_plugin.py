@@ -346,6 +346,15 @@ def test_the_plan_has_what_was_asked_for(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.usefixtures("a_browser")
+def test_the_default_is_what_the_rows_of_a_model_allow(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfig(
+        SUITES, "--model=gemma-2b,gemma-3-270m", "--runtime=wllama/wasm,onnxruntime-web/wasm"
+    )
+    plan = options.make_plan(config, "run-1")
+    assert [w.quantisation for w in plan.workloads] == ["q4_k", "int4", "q8_0", "int4"]
+
+
+@pytest.mark.usefixtures("a_browser")
 def test_an_own_file_goes_to_the_engines_that_take_it(suites: Suites, tmp_path: Path) -> None:
     model = tiny(MODELS["gemma-2b"])
     made = write(GgufRecipe("q8_0").plan(model), tmp_path / "own")

@@ -76,8 +76,9 @@ export async function runEngine(job, emit) {
     const finite = [];
     let since = performance.now();
     let firstMs = 0;
-    await engine.generate(job.prompt, job.outputTokens, (/** @type {any[]} */ batch) => {
-      const ms = performance.now() - since;
+    /** @param {any[]} batch @param {number} made  more where the last of them were not asked for */
+    const onTokens = (batch, made = batch.length) => {
+      const ms = ((performance.now() - since) * batch.length) / made;
       const known = all(batch.map((token) => token.finite));
       finite.push(known);
       post({ type: "tokens", ids: batch.map((token) => token.id), ms, finite: known });
@@ -87,7 +88,8 @@ export async function runEngine(job, emit) {
       }
       count += batch.length;
       since = performance.now();
-    });
+    };
+    await engine.generate(job.prompt, job.outputTokens, onTokens);
     // The same prompt again: what it takes less is compilation and first use. Where it took very
     // long, the second time would as well.
     if (count > 0 && firstMs <= job.warmLimitMs) {
