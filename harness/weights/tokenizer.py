@@ -16,9 +16,9 @@ greedy choice is a word unless logits are not finite, and no end-of-sequence cut
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from itertools import count, islice, product
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from harness.errors import UserError
 
@@ -43,8 +43,7 @@ class Kind(IntEnum):
     BYTE = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One entry of the vocabulary; the higher the score, the earlier a merge makes it."""
 
     text: str
@@ -59,6 +58,12 @@ def _numeral(number: int) -> str:
         number, digit = divmod(number - 1, len(LETTERS))
         letters.append(LETTERS[digit])
     return "".join(reversed(letters))
+
+
+def _numerals() -> Iterator[str]:
+    """All numerals in rising order, without end; `_numeral` one by one takes ten times as long."""
+    for length in count(1):
+        yield from map("".join, product(LETTERS, repeat=length))
 
 
 def _number(numeral: str) -> int:
@@ -110,8 +115,14 @@ def pieces(vocabulary: int) -> Iterator[Piece]:
         yield Piece(f"<0x{byte:02X}>", 0.0, Kind.BYTE)
     for text in (BLANK, *LETTERS):
         yield Piece(text, -1e9, Kind.NORMAL)
-    for number in range(1, vocabulary - FIRST_WORD + 1):
-        yield Piece(BLANK + _numeral(number), -float(number), Kind.NORMAL)
+    for number, numeral in enumerate(islice(_numerals(), vocabulary - FIRST_WORD), start=1):
+        yield Piece(BLANK + numeral, -float(number), Kind.NORMAL)
+
+
+# An entry of the vocabulary: its tag and length, the text's tag and length; behind the text its
+# score and its kind, each with a tag.
+_PIECE: Final = struct.Struct("<BBBB")
+_REST: Final = struct.Struct("<BfBB")
 
 
 def _varint(number: int) -> bytes:
@@ -136,15 +147,13 @@ def spm_model(vocabulary: int) -> bytes:
 
     Fields are those of google/sentencepiece:src/sentencepiece_model.proto.
     """
+    # A piece is short: each of its lengths is one byte.
     entries = b"".join(
-        _field(
-            1,
-            _field(1, piece.text.encode())
-            + _varint(2 << 3 | 5)
-            + struct.pack("<f", piece.score)
-            + _number_field(3, piece.kind),
-        )
+        _PIECE.pack(1 << 3 | 2, len(text) + 9, 1 << 3 | 2, len(text))
+        + text
+        + _REST.pack(2 << 3 | 5, piece.score, 3 << 3, piece.kind)
         for piece in pieces(vocabulary)
+        for text in (piece.text.encode(),)
     )
     trainer = b"".join(
         _number_field(number, value)
