@@ -347,7 +347,7 @@ def missing_native() -> str | None:
     try:
         version(NATIVE_PACKAGE)
     except PackageNotFoundError:
-        return f"the package {NATIVE_PACKAGE} is not installed: pip install 'tierlab[native]'"
+        return f"the package {NATIVE_PACKAGE} is not installed: ./lab setup --native"
     return None
 
 

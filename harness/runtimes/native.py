@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from harness.probe.report import ProbeReport
 
-_INSTALL: Final = 'install it with pip install "tierlab[native]"'
+_INSTALL: Final = 'install it with ./lab setup --native, or pip install "tierlab[native]"'
 # No report has a kernel of this name. The probe measures what a page can reach; a native engine has
 # wider instructions than WebAssembly, by a factor that was seen on one processor only.
 _UNMEASURED: Final = "native"
