@@ -16,7 +16,7 @@ from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
 from harness.runtimes import BEST, RUNTIMES, find_runtime
 from harness.sources import DEFAULT_SOURCE, SOURCES, find_source
 from harness.trial import TrialSettings
-from harness.weights.real import real_artifact
+from harness.weights.real import real_artifact, refuse_unread
 
 if TYPE_CHECKING:
     import pytest
@@ -240,6 +240,8 @@ def _runtimes(config: pytest.Config) -> tuple[list[Runtime], LeftOut]:
     found: list[Runtime] = []
     left_out: list[tuple[str, str]] = []
     own: Path | None = config.option.artifact
+    if own:
+        refuse_unread(own)
     takes = OWN_FILES[".gguf" if own and own.suffix == ".gguf" else ".onnx"]
     for word in _words(config, "--runtime", takes[0] if own else DEFAULT_RUNTIME):
         group = {"best": list(BEST), "all": list(RUNTIMES)}.get(word)

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 _UNREAD = {".task", ".bin", ".litertlm", ".tflite"}
 
 
+def refuse_unread(path: Path) -> None:
+    """Raise for a file whose format cannot be given, by its name alone.
+
+    Raises:
+        UserError: it is one of MediaPipe or LiteRT-LM.
+    """
+    if path.suffix in _UNREAD:
+        raise UserError(
+            f"{path}: files of MediaPipe and LiteRT-LM cannot be given yet",
+            "give a .gguf file (wllama, llama.cpp) or a .onnx file (onnxruntime-web)",
+        )
+
+
 def real_artifact(path: Path, progress: Progress | None = None) -> Artifact:
     """Describe a model that is already on disk; nothing is copied.
 
@@ -27,11 +40,7 @@ def real_artifact(path: Path, progress: Progress | None = None) -> Artifact:
     Raises:
         UserError: the file is missing, unreadable, or not a model of its format.
     """
-    if path.suffix in _UNREAD:
-        raise UserError(
-            f"{path}: files of MediaPipe and LiteRT-LM cannot be given yet",
-            "give a .gguf file (wllama, llama.cpp) or a .onnx file (onnxruntime-web)",
-        )
+    refuse_unread(path)
     if path.suffix == ".gguf" and path.is_file():
         return real_gguf(path, progress)
     return real_onnx(path, progress)

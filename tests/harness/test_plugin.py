@@ -158,6 +158,7 @@ def refusal(result: pytest.RunResult) -> str:
             "--results=/dev/null/x",
             "--results /dev/null/x: cannot be made: Not a directory\n  -> ch",
         ),
+        ("--artifact=gemma.task", "gemma.task: files of MediaPipe and LiteRT-LM cannot be given"),
         ("--artifact=/dev/null/x", "no model at /dev/null/x\n  -> give a .onnx file"),
     ],
 )
