@@ -9,8 +9,9 @@ compile() {
         --no-emit-index-url --no-emit-find-links --only-binary :all: "$@"
 }
 
-compile "$@" pyproject.toml requirements/build.in --output-file requirements/run.txt
-compile "$@" pyproject.toml requirements/build.in --extra native \
+compile "$@" pyproject.toml requirements/build.in --extra site \
+    --output-file requirements/run.txt
+compile "$@" pyproject.toml requirements/build.in --extra site --extra native \
     --constraint requirements/run.txt --output-file requirements/native.txt
 compile "$@" pyproject.toml requirements/build.in --extra dev \
     --constraint requirements/native.txt --output-file requirements/dev.txt

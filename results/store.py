@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from results.capability import Capability
 from results.claims import Outcome
+from results.figures import COLUMNS, CellKey, Figures, cell_text
 from results.record import Record
 from results.response import Response
 
@@ -80,7 +81,82 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     CREATE INDEX capabilities_by_run ON capabilities(run_id, started_at);
     """,
+    # Figures of the records, flat and kept together by cell of the matrix; and the outbox: which
+    # records still have to be sent, and single lines that the database refused.
+    """
+    CREATE TABLE cells (
+        cell_id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE TABLE figures (
+        cell_id INTEGER NOT NULL REFERENCES cells(cell_id),
+        trial_id TEXT NOT NULL REFERENCES records(trial_id) ON DELETE CASCADE,
+        run_id TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        host TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        cause TEXT NOT NULL,
+        tier TEXT,
+        predicted_verdict TEXT NOT NULL,
+        predicted_tier TEXT,
+        judgement TEXT NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        artifact_key TEXT,
+        artifact_kind TEXT,
+        artifact_bytes INTEGER,
+        harness_version TEXT NOT NULL,
+        browser TEXT NOT NULL,
+        browser_version TEXT NOT NULL,
+        runtime_version TEXT NOT NULL,
+        operating_system TEXT NOT NULL,
+        adapter TEXT,
+        threads INTEGER,
+        load_average REAL,
+        host_at_rest INTEGER,
+        temperature_celsius REAL,
+        throttled_seconds REAL,
+        load_seconds REAL,
+        first_token_seconds REAL,
+        prefill_tokens_per_s REAL,
+        decode_tokens_per_s REAL,
+        peak_bytes REAL,
+        predicted_load_seconds REAL,
+        predicted_load_seconds_low REAL,
+        predicted_load_seconds_high REAL,
+        predicted_first_token_seconds REAL,
+        predicted_first_token_seconds_low REAL,
+        predicted_first_token_seconds_high REAL,
+        predicted_prefill_tokens_per_s REAL,
+        predicted_prefill_tokens_per_s_low REAL,
+        predicted_prefill_tokens_per_s_high REAL,
+        predicted_decode_tokens_per_s REAL,
+        predicted_decode_tokens_per_s_low REAL,
+        predicted_decode_tokens_per_s_high REAL,
+        predicted_peak_bytes REAL,
+        predicted_peak_bytes_low REAL,
+        predicted_peak_bytes_high REAL,
+        PRIMARY KEY (cell_id, started_at, trial_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX figures_by_trial ON figures(trial_id);
+    CREATE INDEX figures_by_run ON figures(run_id);
+    CREATE TABLE outbox (
+        seq INTEGER PRIMARY KEY,
+        trial_id TEXT NOT NULL UNIQUE REFERENCES records(trial_id) ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE parked (
+        seq INTEGER PRIMARY KEY,
+        trial_id TEXT NOT NULL,
+        line TEXT NOT NULL UNIQUE,
+        reason TEXT NOT NULL,
+        parked_at TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO outbox (trial_id) SELECT trial_id FROM records ORDER BY started_at, trial_id;
+    """,
 )
+
+# What follows a step where SQL does not do: `_derive` gives the records of old their figures.
+_FIGURES_VERSION: Final = 4
 
 
 class StoreError(Exception):
@@ -155,22 +231,12 @@ class Store:
             )
 
     def add(self, record: Record) -> None:
-        """Store a record; it is on disk when this returns. The same trial is stored once."""
+        """Store a record; it is on disk when this returns. The same trial is stored once.
+
+        Its figures and its place in the outbox are part of the same transaction.
+        """
         with self._transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.trial_id,
-                    record.run_id,
-                    record.started_at.isoformat(),
-                    record.device.profile,
-                    record.workload.model,
-                    record.workload.quantisation,
-                    record.workload.runtime,
-                    record.verdict,
-                    record.model_dump_json(),
-                ),
-            )
+            insert_record(connection, record)
 
     def records(self, *, run_id: str | None = None) -> list[Record]:
         """The records of one run, or all of them, oldest first.
@@ -279,6 +345,42 @@ class Store:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
 
+def insert_record(connection: sqlite3.Connection, record: Record) -> bool:
+    """Add a record with all that follows from it; whether it was new. Inside a transaction."""
+    added = connection.execute(
+        "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.trial_id,
+            record.run_id,
+            record.started_at.isoformat(),
+            record.device.profile,
+            record.workload.model,
+            record.workload.quantisation,
+            record.workload.runtime,
+            record.verdict,
+            record.model_dump_json(),
+        ),
+    )
+    if not added.rowcount:
+        return False
+    insert_figures(connection, record)
+    connection.execute("INSERT INTO outbox (trial_id) VALUES (?)", (record.trial_id,))
+    return True
+
+
+def insert_figures(connection: sqlite3.Connection, record: Record) -> None:
+    """Add the figures of a stored record. Inside a transaction."""
+    key = cell_text(CellKey.of(record))
+    connection.execute("INSERT OR IGNORE INTO cells (key) VALUES (?)", (key,))
+    connection.execute(_INSERT_FIGURES, (key, *Figures.of(record).row()))
+
+
+_INSERT_FIGURES: Final = (
+    f"INSERT INTO figures (cell_id, {', '.join(COLUMNS)})"  # noqa: S608 - names of our own
+    f" VALUES ((SELECT cell_id FROM cells WHERE key = ?), {', '.join('?' * len(COLUMNS))})"
+)
+
+
 def _parse(trial_id: str, body: str) -> Record:
     try:
         return Record.model_validate_json(body)
@@ -309,6 +411,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
             if _version(connection) == version:
                 for statement in MIGRATIONS[version].split(";"):
                     connection.execute(statement)
+                if version + 1 == _FIGURES_VERSION:
+                    _derive(connection)
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
@@ -318,6 +422,17 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise StoreError(
             f"was written by a newer tierlab (schema {version}, known here: {len(MIGRATIONS)})"
         )
+
+
+def _derive(connection: sqlite3.Connection) -> None:
+    """Make the figures of the records that have none; a record that cannot be read gets none."""
+    missing = connection.execute(
+        "SELECT trial_id, body FROM records"
+        " WHERE trial_id NOT IN (SELECT trial_id FROM figures) ORDER BY started_at"
+    )
+    for trial_id, body in missing:
+        with contextlib.suppress(StoreError):
+            insert_figures(connection, _parse(trial_id, body))
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
