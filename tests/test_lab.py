@@ -113,6 +113,7 @@ def checkout(tmp_path: Path) -> Checkout:
     made.has("node")
     made.has("npm", NPM)
     made.has("chromium")
+    made.has("influxd")
     return made
 
 
@@ -198,6 +199,19 @@ def test_the_exit_code_of_failing_tests_is_kept(checkout: Checkout, failing: lis
     for name in failing:
         (checkout.root / name).touch()
     assert checkout.lab("test").returncode == 5
+
+
+@pytest.mark.parametrize(("user", "calls"), [(0, 2), (1000, 0)])
+def test_a_missing_influxd_is_installed_where_apt_may(
+    checkout: Checkout, user: int, calls: int
+) -> None:
+    checkout.lacks("influxd")
+    checkout.has("id", f"#!/bin/sh\necho {user}\n")
+    checkout.has("apt-get", APT)
+    assert checkout.lab("test").returncode == 0
+    apt = [call for call in checkout.calls() if call.startswith("apt-get")]
+    assert len(apt) == calls
+    assert all(call.endswith("install -y --no-install-recommends influxdb") for call in apt[1:])
 
 
 # ---- set-up ----
