@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Self
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
     from results.record import Interval, Measurement, Record
@@ -71,9 +72,10 @@ def _hardware(record: Record) -> str:
     return f"{conditions.cpu}, {cores}, {conditions.memory_bytes / _GIBIBYTE:.0f} GiB"
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """One trial in scalars. Units are in the names; `None` is "not known".
+
+    A named tuple because the matrix makes some 100,000 of them: a row of the store is one already.
 
     `load_seconds` is download and create together. `peak_bytes` is that of the processes that hold
     the model. Verdicts, tiers and judgements are the texts of the record's enumerations. JSON has
@@ -136,7 +138,7 @@ class Figures:
         return cls(
             trial_id=record.trial_id,
             run_id=record.run_id,
-            started_at=record.started_at.isoformat(),
+            started_at=moment(record.started_at),
             host=record.device.host,
             verdict=str(record.verdict),
             cause=record.cause,
@@ -170,12 +172,16 @@ class Figures:
             **_predicted("peak_bytes", prediction.peak_memory_bytes),
         )
 
-    def row(self) -> tuple[Any, ...]:
-        """The values in the order of `COLUMNS`."""
-        return astuple(self)
+
+def moment(time: datetime) -> str:
+    """A time as the store's columns hold it, so that texts compare as times do: in UTC.
+
+    A time without a zone is one in UTC.
+    """
+    return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 
 
-COLUMNS: Final = tuple(field.name for field in fields(Figures))
+COLUMNS: Final = Figures._fields
 """The columns of the store's table `figures`, but for its `cell_id`."""
 
 
@@ -213,3 +219,16 @@ def _predicted(metric: str, interval: Interval | None) -> dict[str, float | None
 def cell_text(cell: CellKey) -> str:
     """The key as one text that tells any two apart; what the store looks cells up by."""
     return json.dumps(astuple(cell), ensure_ascii=False)
+
+
+def parse_cell(text: str) -> CellKey:
+    """The key that `cell_text` made the text of.
+
+    Raises:
+        ValueError: it did not.
+    """
+    values = json.loads(text)
+    kinds = [bool if field.type == "bool" else str for field in fields(CellKey)]
+    if not isinstance(values, list) or [type(value) for value in values] != kinds:
+        raise ValueError(f"{text} is no key of a cell")
+    return CellKey(*values)

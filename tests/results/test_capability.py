@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from results.capability_table import capability_table
+from results.migrations import MIGRATIONS
 from results.record import Verdict
-from results.store import FILE_NAME, MIGRATIONS, Store, StoreError
+from results.store import FILE_NAME, Store, StoreError
 from tests.results.capabilities import capability
 from tests.results.records import record
 

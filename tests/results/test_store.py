@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 
 from results.claims import assess, claims
+from results.migrations import MIGRATIONS
 from results.record import Record, Verdict
 from results.response import measured_response
-from results.store import FILE_NAME, MIGRATIONS, Store, StoreError
+from results.store import FILE_NAME, Store, StoreError
 from tests.results.records import RECORDS, record
 
 if TYPE_CHECKING:
@@ -161,10 +162,11 @@ def test_a_migration_is_applied_once_by_two_processes(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-import results.store as s
-s.MIGRATIONS = (*s.MIGRATIONS, "ALTER TABLE runs ADD COLUMN note TEXT", "CREATE TABLE more (a)")
+import results.migrations as m
+from results.store import Store
+m.MIGRATIONS = (*m.MIGRATIONS, "ALTER TABLE runs ADD COLUMN note TEXT", "CREATE TABLE more (a)")
 sys.stdin.readline()
-s.Store.open(Path(sys.argv[1])).close()
+Store.open(Path(sys.argv[1])).close()
 """
     filled(tmp_path, "a")
     writers = [
