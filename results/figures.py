@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -216,9 +216,12 @@ def _predicted(metric: str, interval: Interval | None) -> dict[str, float | None
     }
 
 
+_CELL_COLUMNS: Final = tuple(field.name for field in fields(CellKey))
+
+
 def cell_text(cell: CellKey) -> str:
     """The key as one text that tells any two apart; what the store looks cells up by."""
-    return json.dumps(astuple(cell), ensure_ascii=False)
+    return json.dumps([getattr(cell, name) for name in _CELL_COLUMNS], ensure_ascii=False)
 
 
 def parse_cell(text: str) -> CellKey:
