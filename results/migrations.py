@@ -138,7 +138,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """,
 )
 
-# What follows a step where SQL does not do: `derive_figures` gives the records of old theirs.
+# The latest step that changed what a row of figures is; all of them are made anew after it.
 _FIGURES_VERSION: Final = 4
 
 
@@ -183,7 +183,9 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _derive_figures(connection: sqlite3.Connection) -> None:
-    """Make the figures of all records; one that cannot be read gets none."""
+    """Make the figures of all records anew; one that cannot be read gets none."""
+    connection.execute("DELETE FROM figures")
+    connection.execute("DELETE FROM cells")
     for trial_id, body in connection.execute("SELECT trial_id, body FROM records"):
         with contextlib.suppress(StoreError):
             insert_figures(connection, parse_record(trial_id, body))

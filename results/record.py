@@ -13,7 +13,7 @@ from enum import StrEnum
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, JsonValue
 
 from results.tiers import Tier  # noqa: TC001 - as above
 
@@ -189,10 +189,11 @@ class MemoryUse(Part):
 class GpuUse(Part):
     """What an engine did with WebGPU, seen from the page.
 
-    `peak_bytes` is that of its buffers and textures together.
+    `peak_bytes` is that of its buffers and textures together; in records of before textures were
+    counted, of its buffers.
     """
 
-    peak_bytes: Bytes
+    peak_bytes: Bytes = Field(validation_alias=AliasChoices("peak_bytes", "buffer_peak_bytes"))
     pipelines: int
     compile_seconds: Seconds = Field(
         description="time in which at least one pipeline was being compiled"
