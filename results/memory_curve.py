@@ -123,7 +123,8 @@ def _sample(item: object) -> Sample | None:
         if (known := _bytes(size)) is not None:
             name = kind if kind in PROCESSES else OTHER
             processes[name] = max(processes.get(name, 0), known)
-    return Sample(float(at), processes, _bytes(item.get("group_bytes")))
+    # To the microsecond: closer than that, two would be one point in a database.
+    return Sample(round(float(at), 6), processes, _bytes(item.get("group_bytes")))
 
 
 def _bytes(value: object) -> int | None:
