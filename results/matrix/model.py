@@ -10,10 +10,11 @@ device's own.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime  # noqa: TC003 - pydantic reads annotations at run time
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat, WithJsonSchema
 
 from results.record import Interval, Part, Verdict
 from results.tiers import Tier  # noqa: TC001 - as above
@@ -21,6 +22,46 @@ from results.tiers import Tier  # noqa: TC001 - as above
 MATRIX_VERSION: Final = 1
 
 Section = Literal["support", "limited", "software_adapter"]
+
+SECTIONS: Final[dict[Section, str]] = {
+    "support": "measured on the device itself",
+    "limited": "measured under limits that stand for a smaller device, or on an emulated one",
+    "software_adapter": (
+        "measured on a GPU in software: it runs there, and how slowly is no statement about any GPU"
+    ),
+}
+"""The trees of the matrix, and what the figures in each are."""
+
+BY_SEVERITY: Final = (
+    Verdict.OK,
+    Verdict.UNSUPPORTED,
+    Verdict.HANG,
+    Verdict.CRASH,
+    Verdict.OOM,
+)
+"""The verdicts that say something of a device, the best first."""
+
+
+def _of_the_device(verdict: Verdict) -> Verdict:
+    if verdict not in BY_SEVERITY:
+        raise ValueError(f"{verdict} says nothing of a device: it makes no cell")
+    return verdict
+
+
+def _finite(interval: Interval) -> Interval:
+    if not all(map(math.isfinite, (interval.low, interval.expected, interval.high))):
+        raise ValueError(f"{interval} is not finite")
+    return interval
+
+
+FiniteInterval = Annotated[Interval, AfterValidator(_finite)]
+
+DeviceVerdict = Annotated[
+    Verdict,
+    AfterValidator(_of_the_device),
+    WithJsonSchema({"enum": [str(verdict) for verdict in BY_SEVERITY], "type": "string"}),
+]
+"""A verdict that says something of a device: neither `infra` nor `cascade`."""
 
 
 class Meta(Part):
@@ -44,8 +85,11 @@ class DeviceEntry(Part):
     profile: str
     kind: str
     hardware: str = Field(default="", description="processor, cores and memory, of a desktop")
+    limited: bool = Field(
+        default=False, description="whether limits stand for a smaller device, or it is emulated"
+    )
     memory_limit_bytes: int | None = Field(default=None, description="of a limited device")
-    cpu_limit: float | None = None
+    cpu_limit: FiniteFloat | None = Field(default=None, description="in cores")
 
 
 class ModelEntry(Part):
@@ -64,12 +108,12 @@ class RuntimeEntry(Part):
 
 
 class Spreading(Part):
-    """A figure over the trials of a cell: the median of `n`, lowest and highest."""
+    """A figure over those trials of a cell that ended in its verdict: median, lowest, highest."""
 
-    n: int
-    median: float
-    low: float
-    high: float
+    n: int = Field(description="of how many trials it is known")
+    median: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
 
 
 class Predicted(Part):
@@ -77,7 +121,7 @@ class Predicted(Part):
 
     verdict: Literal["ok", "oom", "unsupported", "unknown"]
     tier: Tier | None
-    metrics: dict[str, Interval]
+    metrics: dict[str, FiniteInterval]
 
 
 class Versions(Part):
@@ -108,7 +152,7 @@ class CellConditions(Part):
     adapter: str | None
     threads: int | None
     at_rest: int = Field(description="trials during which nothing else kept the host busy")
-    temperature_celsius: float | None = Field(default=None, description="the highest")
+    temperature_celsius: FiniteFloat | None = Field(default=None, description="the highest")
     throttled: int = Field(default=0, description="trials during which a CPU limit held it back")
 
 
@@ -119,13 +163,15 @@ class Cell(Part):
     the newest trial. `verdict` is that of most of them, the worse where there are as many.
     """
 
-    verdict: Verdict
-    verdicts: dict[Verdict, int]
+    verdict: DeviceVerdict
+    verdicts: dict[DeviceVerdict, int] = Field(description="how many trials ended in each")
     cause: str = Field(description="of the newest trial with that verdict")
-    tier: Tier | None = Field(description="measured: the lower of prefill and decode")
+    tier: Tier | None = Field(
+        description="measured: the lower of those of prefill and decode, by their medians"
+    )
     predicted: Predicted
     judgements: dict[str, int] = Field(description="how often the prediction was right, or how not")
-    n: int
+    n: int = Field(description="how many trials the cell rests on")
     measured: dict[str, Spreading]
     versions: Versions
     artifact: ArtifactEntry | None
@@ -135,11 +181,21 @@ class Cell(Part):
     first_trial_at: datetime
     last_trial_at: datetime
     expires_at: datetime
-    evidence: str = Field(description="the newest trial's evidence, relative to this file")
+    evidence: str = Field(
+        description="the newest trial's evidence, relative to this file",
+        pattern=r"^evidence/[A-Za-z0-9_-]+\.json$",
+    )
+
+    def expired(self, at: datetime) -> bool:
+        """Whether the figures are out of date."""
+        return self.expires_at <= at
 
 
 Tree = dict[str, dict[str, dict[str, dict[str, tuple[Cell, ...]]]]]
-"""Model, quantisation, runtime, device: the cells, one a source and variant."""
+"""Model, quantisation, runtime, device: the cells, one a source and variant.
+
+All are ids: keys of `models` and `runtimes`, names of quantisations, keys of `devices`.
+"""
 
 
 class Matrix(Part):
@@ -149,11 +205,15 @@ class Matrix(Part):
     devices: dict[str, DeviceEntry]
     models: dict[str, ModelEntry]
     runtimes: dict[str, RuntimeEntry]
-    support: Tree = Field(description="measured on the device itself")
-    limited: Tree = Field(
-        description="measured under limits that stand for a smaller device, or on an emulated one"
-    )
-    software_adapter: Tree = Field(
-        description="measured on a GPU in software: it runs there, and how slowly is no statement"
-        " about any GPU"
-    )
+    support: Tree = Field(description=SECTIONS["support"])
+    limited: Tree = Field(description=SECTIONS["limited"])
+    software_adapter: Tree = Field(description=SECTIONS["software_adapter"])
+
+    def tree(self, section: Section) -> Tree:
+        """The cells of one section."""
+        trees: dict[Section, Tree] = {
+            "support": self.support,
+            "limited": self.limited,
+            "software_adapter": self.software_adapter,
+        }
+        return trees[section]
