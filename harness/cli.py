@@ -17,6 +17,7 @@ from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
+from results import regressions_commands
 from results.report import print_report
 from results.store import Store, StoreError
 from results.table import gigabytes, plain
@@ -33,6 +34,7 @@ examples:
   tierlab tiers                        the thresholds, each with its source
   tierlab model make gemma-3-270m      write a model file with random weights
   tierlab runs show                    the records of the last run
+  tierlab regressions --by browser     what became worse, and since which build
 """
 
 
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
+    regressions_commands.add_parser(commands)
 
     runs = commands.add_parser("runs", help="look at stored records")
     actions = runs.add_subparsers(title="actions", required=True, metavar="ACTION")
