@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from influxdb_client.client.write.point import Point as ClientPoint
 
@@ -41,11 +41,12 @@ from results.record import (
     Verdict,
     WorkloadRecord,
 )
+from tests.results.influxd import BUCKET, Influxd, ask, running_influx
 from tests.results.line_protocol import Point, parse
 from tests.results.records import JSON, NUMBER, RECORDS, SIZE, interval, maybe, record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from results.influx_schema import Measurement as Kind
 
@@ -564,3 +565,49 @@ def test_every_field_of_the_schema_is_written_where_it_is_known(tmp_path: Path) 
     written["outbox"].update(parse(line_of_the_outbox).field)
     for measurement in MEASUREMENTS:
         assert written[measurement.name] == set(measurement.field_types)
+
+
+# ---- a real InfluxDB takes it ----
+
+
+@pytest.fixture(scope="module")
+def influxd() -> Iterator[Influxd]:
+    with running_influx() as influx:
+        yield influx.influxd
+
+
+@pytest.mark.integration
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(whole=ANY_RECORD, word=HOSTILE)
+def test_a_real_influxdb_reads_what_was_written(
+    influxd: Influxd, tmp_path: Path, whole: Record, word: str
+) -> None:
+    with_curve(tmp_path, [{"at_seconds": 1, "processes": {"renderer": 5}}])
+    sent = lines_of(whole.model_copy(update={"files": {FILE_NAME: f"t/{FILE_NAME}"}}), tmp_path)
+    sent.append(outbox_line(host=word, at=whole.started_at, waiting=1, parked=2))
+    influxd.query(f'DROP DATABASE "{BUCKET}"; CREATE DATABASE "{BUCKET}"')
+    status, _, body = ask(
+        influxd.port, "POST", f"/write?db={BUCKET}&precision=n", "\n".join(sent).encode()
+    )
+    assert status == 204, body
+    read = {kept(row) for row in influxd.points()}
+    assert read == {
+        kept({"measurement": p.measurement, "time": p.time, **p.tag, **p.field})
+        for p in map(parse, sent)
+    }
+
+
+def kept(row: Mapping[str, object]) -> frozenset[tuple[str, object]]:
+    """A point with the values it has. InfluxDB tells a float as its shortest digits, with no point
+    where it is whole, so that one beyond 2^53 would be read as another integer."""
+    types = KNOWN[str(row["measurement"])].field_types
+    return frozenset(
+        (name, float(str(value)) if types.get(name) is Type.FLOAT else value)
+        for name, value in row.items()
+        if value is not None
+    )
