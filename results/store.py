@@ -10,16 +10,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from results.capability import Capability
 from results.claims import Outcome
 from results.errors import StoreError
 from results.migrations import migrate, roll_back
 from results.response import Response
-from results.rows import insert_record, parse_record
+from results.rows import insert_capability, insert_finding, insert_record, parse, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from results.record import Record
 
 __all__ = ["BUSY_MILLISECONDS", "FILE_NAME", "Store", "StoreError"]
-
-F = TypeVar("F", Outcome, Response)
 
 FILE_NAME: Final = "store.sqlite3"
 
@@ -129,18 +125,7 @@ class Store:
     def add_finding(self, finding: Outcome | Response) -> None:
         """Store what follows from several trials; it is on disk when this returns."""
         with self.transaction() as connection:
-            connection.execute(
-                "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    finding.run_id,
-                    finding.at.isoformat(),
-                    finding.kind,
-                    finding.profile,
-                    finding.runtime,
-                    finding.model,
-                    finding.model_dump_json(),
-                ),
-            )
+            insert_finding(connection, finding)
 
     def outcomes(self, *, run_id: str) -> list[Outcome]:
         """The claims that a run held against its trials, oldest first.
@@ -148,7 +133,7 @@ class Store:
         Raises:
             StoreError: one does not follow the schema of this version.
         """
-        return [_parse_finding(Outcome, body) for body in self._findings("claim", run_id)]
+        return [parse(Outcome, body, "a finding") for body in self._findings("claim", run_id)]
 
     def responses(self, *, run_id: str) -> list[Response]:
         """The response times that a run found, oldest first.
@@ -156,7 +141,7 @@ class Store:
         Raises:
             StoreError: one does not follow the schema of this version.
         """
-        return [_parse_finding(Response, body) for body in self._findings("response", run_id)]
+        return [parse(Response, body, "a finding") for body in self._findings("response", run_id)]
 
     def _findings(self, kind: str, run_id: str) -> list[str]:
         rows = self.read(
@@ -168,19 +153,7 @@ class Store:
     def add_capability(self, capability: Capability) -> None:
         """Store a capability; it is on disk when this returns. The same one is stored once."""
         with self.transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO capabilities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    capability.capability_id,
-                    capability.run_id,
-                    capability.started_at.isoformat(),
-                    capability.device.profile,
-                    capability.library,
-                    capability.backend,
-                    capability.verdict,
-                    capability.model_dump_json(),
-                ),
-            )
+            insert_capability(connection, capability)
 
     def capabilities(self, *, run_id: str | None = None) -> list[Capability]:
         """The capabilities of one run, or all of them, oldest first.
@@ -193,7 +166,7 @@ class Store:
             f"SELECT body FROM capabilities {where} ORDER BY started_at, rowid",  # noqa: S608
             values,
         )
-        return [_parse_capability(body) for (body,) in rows]
+        return [parse(Capability, body, "a capability") for (body,) in rows]
 
     def latest_run(self) -> str | None:
         """The id of the run that began last."""
@@ -206,8 +179,13 @@ class Store:
         Raises:
             StoreError: it does not follow the schema of this version.
         """
+        body = self.body(trial_id)
+        return None if body is None else parse_record(trial_id, body)
+
+    def body(self, trial_id: str) -> str | None:
+        """The record of one trial as the JSON it is kept as, or `None`."""
         rows = self.read("SELECT body FROM records WHERE trial_id = ?", (trial_id,))
-        return parse_record(trial_id, rows[0][0]) if rows else None
+        return str(rows[0][0]) if rows else None
 
     def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. For the modules of this package, which know the schema."""
@@ -235,17 +213,3 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
-
-
-def _parse_finding(shape: type[F], body: str) -> F:
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        raise StoreError(f"a finding cannot be read: {error}") from error
-
-
-def _parse_capability(body: str) -> Capability:
-    try:
-        return Capability.model_validate_json(body)
-    except ValidationError as error:
-        raise StoreError(f"a capability cannot be read: {error}") from error

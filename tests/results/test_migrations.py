@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,26 +13,15 @@ from results.figures import CellKey, Figures
 from results.migrations import MIGRATIONS
 from results.query import count_faults, figures
 from results.record import Verdict
-from results.store import FILE_NAME, Store, StoreError
+from results.store import Store, StoreError
+from tests.results.stores import RUN, TRIALS, restore
+from tests.results.stores import VERSIONS as RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-DATA = Path(__file__).parent / "data"
-RUN = "0f6f2f6c7d3c4c3e9d8f1f3a5b7c9e01"
-TRIALS = [f"5b1e0d4c9a7f4e02b6a3c8d1f0e29a1{n}" for n in range(1, 5)]
-
-VERSIONS = pytest.mark.parametrize("version", [1, 2, 3, 4])
-
-
-def restore(folder: Path, version: int) -> Path:
-    """The store of a dump, in a results folder."""
-    path = folder / FILE_NAME
-    connection = sqlite3.connect(path)
-    connection.executescript((DATA / f"store-v{version}.sql").read_text())
-    assert connection.execute("PRAGMA user_version").fetchone() == (version,)
-    connection.close()
-    return path
+VERSIONS = pytest.mark.parametrize("version", RELEASED)
 
 
 def schema(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
