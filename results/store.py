@@ -187,6 +187,25 @@ class Store:
         rows = self.read("SELECT body FROM records WHERE trial_id = ?", (trial_id,))
         return str(rows[0][0]) if rows else None
 
+    def free_bytes(self) -> int:
+        """How much of the file is free for new rows."""
+        ((pages,),), ((size,),) = self.read("PRAGMA freelist_count"), self.read("PRAGMA page_size")
+        return int(pages * size)
+
+    def compact(self) -> None:
+        """Give what is free in the file back to the disk.
+
+        Writes the whole file anew: it needs as much room again meanwhile, and others wait.
+
+        Raises:
+            StoreError: the disk is full, or another process keeps the store busy.
+        """
+        try:
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be compacted: {error}") from error
+
     def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. For the modules of this package, which know the schema."""
         return list(self.each(query, values))

@@ -286,7 +286,6 @@ m._copy_folder = copy
 with Store.open(Path(sys.argv[1])) as store:
     store._connection.set_trace_callback(count)
     m.merge(store, Path(sys.argv[2]))
-print(left)
 """
 
 
