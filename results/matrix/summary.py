@@ -81,11 +81,13 @@ class Entry:
     def outcome(self) -> str:
         """What became of it; where it runs, with the speed that decides: `high, 12.3 tok/s`."""
         words = outcome_words(self.cell.verdict, self.cell.tier)
-        speed = self._speed() if self.cell.verdict is Verdict.OK else ""
-        return f"{words}, {speed}" if speed else words
+        return f"{words}, {self.speed}" if self.speed else words
 
-    def _speed(self) -> str:
-        """Of decode, which a reader feels, unless prefill is what the tier is low for."""
+    @property
+    def speed(self) -> str:
+        """Of decode, which a reader feels, unless prefill is what the tier is low for; or ""."""
+        if self.cell.verdict is not Verdict.OK:
+            return ""
         decode, prefill = self.median("decode_tokens_per_s"), self.median("prefill_tokens_per_s")
         if decode is None:
             return ""
