@@ -230,7 +230,10 @@ def parse_cell(text: str) -> CellKey:
     Raises:
         ValueError: it did not.
     """
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
     kinds = [bool if field.type == "bool" else str for field in fields(CellKey)]
     if not isinstance(values, list) or [type(value) for value in values] != kinds:
         raise ValueError(f"{text} is no key of a cell")

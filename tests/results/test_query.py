@@ -182,7 +182,7 @@ def test_a_key_comes_back(key: CellKey) -> None:
     "text", ["", "[]", "{}", "7", '"ninechars"', '["", "", "", "", "", "", "", "", ""]']
 )
 def test_a_text_that_is_no_key(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match="is no key of a cell"):
         parse_cell(text)
     with filled(tmp_path, [trial("a")]) as store:
         with store.transaction() as connection:
