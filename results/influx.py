@@ -147,7 +147,11 @@ def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | 
 def _clean(text: str, settings: InfluxSettings) -> str:
     """Words of a server: one line, of bounded length, without the token."""
     line = plain(settings.without_token(text)).strip()
-    return line if len(line) <= _MESSAGE_LENGTH else f"{line[: _MESSAGE_LENGTH - 3]}..."
+    if len(line) <= _MESSAGE_LENGTH:
+        return line
+    # The reason often stands behind a line that is quoted in full.
+    half = _MESSAGE_LENGTH // 2
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 def _token_refused(told: str, settings: InfluxSettings) -> MisconfiguredError:
