@@ -14,6 +14,7 @@ export async function prepare(config) {
       topK: 1,
       temperature: 0,
       randomSeed: 1,
+      disableRewinding: true, // or the same prompt again is answered from memory
     });
 
     return async (
