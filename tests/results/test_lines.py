@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,30 +26,19 @@ from results.lines import (
     tags_of,
     time_of,
 )
-from results.memory_curve import FILE_NAME, PROCESSES
-from results.record import (
-    Conditions,
-    GpuUse,
-    Judgement,
-    Measurement,
-    MemoryUse,
-    OfflineLoad,
-    Prediction,
-    Record,
-    Spread,
-    Verdict,
-    WorkloadRecord,
-)
+from results.memory_curve import FILE_NAME
+from results.record import Conditions, Judgement, Prediction, Record, Verdict, WorkloadRecord
 from tests.results.influxd import BUCKET, Influxd, ask, running_influx
 from tests.results.line_protocol import Point, parse
 from tests.results.records import JSON, NUMBER, RECORDS, SIZE, interval, maybe, record
+from tests.results.varied import REPORTS, WASM_REPORT, WEBGPU_REPORT, complete, with_curve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from results.influx_schema import Measurement as Kind
 
-REPORTS = Path(__file__).parent.parent / "harness" / "probe" / "data"
 KNOWN = {measurement.name: measurement for measurement in MEASUREMENTS}
 PYTHON_TYPES = {Type.FLOAT: float, Type.INTEGER: int, Type.BOOLEAN: bool, Type.STRING: str}
 
@@ -67,7 +55,6 @@ HOSTILE = st.text(st.sampled_from(ODD), max_size=12) | st.sampled_from(
         " ",
     ]
 )
-REPORT = json.loads((REPORTS / "chromium_wasm.json").read_text())
 CONDITIONS = st.builds(
     Conditions,
     harness_version=HOSTILE,
@@ -103,7 +90,7 @@ ANY_RECORD = st.builds(
     run_id=HOSTILE,
     explanation=HOSTILE,
     judgement_reason=HOSTILE,
-    probe=st.sampled_from([None, REPORT]) | maybe(st.dictionaries(HOSTILE, JSON, max_size=3)),
+    probe=st.sampled_from([None, WASM_REPORT]) | maybe(st.dictionaries(HOSTILE, JSON, max_size=3)),
 )
 
 
@@ -373,8 +360,8 @@ def test_a_trial_that_measured_nothing_is_still_counted() -> None:
 
 
 def test_a_real_report_gives_a_point_for_each_number_of_threads() -> None:
-    found = points(record(probe=REPORT))["probe"]
-    phases = REPORT["backends"]["wasm"]["phases"]
+    found = points(record(probe=WASM_REPORT))["probe"]
+    phases = WASM_REPORT["backends"]["wasm"]["phases"]
     assert [point.tag["threads"] for point in found] == [str(p["threads"]) for p in phases]
     for point, phase in zip(found, phases, strict=True):
         assert point.tag["backend"] == "wasm"
@@ -387,8 +374,8 @@ def test_a_real_report_gives_a_point_for_each_number_of_threads() -> None:
 
 
 def test_a_gpu_in_software_is_marked_in_the_probe_too() -> None:
-    report = json.loads((REPORTS / "chromium_swiftshader.json").read_text())
-    found = {point.tag["backend"]: point for point in points(record(probe=report))["probe"]}
+    probed = points(record(probe=WEBGPU_REPORT))["probe"]
+    found = {point.tag["backend"]: point for point in probed}
     assert found["webgpu"].tag["software_adapter"] == "true"
     assert found["webgpu"].tag["threads"] == NOTHING
     assert "gemv_int4_bytes_per_s" in found["webgpu"].field
@@ -440,10 +427,8 @@ def test_phases_without_end_and_of_the_same_threads_are_few_points() -> None:
 # ---- memory ----
 
 
-def with_curve(folder: Path, samples: Sequence[object]) -> Record:
-    (folder / "t").mkdir(exist_ok=True)
-    (folder / "t" / FILE_NAME).write_text(json.dumps(samples))
-    return record(files={FILE_NAME: f"t/{FILE_NAME}"})
+def curved(folder: Path, samples: list[Any]) -> Record:
+    return record(files=with_curve(folder, samples))
 
 
 def test_a_memory_curve_is_a_point_a_sample(tmp_path: Path) -> None:
@@ -451,7 +436,7 @@ def test_a_memory_curve_is_a_point_a_sample(tmp_path: Path) -> None:
         {"at_seconds": 0.2, "processes": {"renderer": 5, "gpu": 2, "odd": 1}, "group_bytes": 9},
         {"at_seconds": 0.4, "processes": {"browser": 3}, "group_bytes": None},
     ]
-    whole = with_curve(tmp_path, samples)
+    whole = curved(tmp_path, samples)
     first, second = points(whole, tmp_path)["memory"]
     assert first.time == time_of(whole) + 200_000_000
     assert second.time == time_of(whole) + 400_000_000
@@ -466,21 +451,21 @@ def test_a_memory_curve_is_a_point_a_sample(tmp_path: Path) -> None:
 
 def test_a_long_curve_is_thinned_and_its_peak_kept(tmp_path: Path) -> None:
     samples = [{"at_seconds": n / 5, "processes": {"renderer": n % 977}} for n in range(5000)]
-    found = points(with_curve(tmp_path, samples), tmp_path)["memory"]
+    found = points(curved(tmp_path, samples), tmp_path)["memory"]
     assert len(found) <= 200
     assert max(int(point.field["renderer_bytes"]) for point in found) == 976
     assert len({point.time for point in found}) == len(found)
 
 
 def test_without_a_curve_there_is_all_else(tmp_path: Path) -> None:
-    whole = with_curve(tmp_path, [])
+    whole = curved(tmp_path, [])
     assert lines_of(whole, tmp_path) == lines_of(whole, None)
     (tmp_path / "t" / FILE_NAME).unlink()
     assert lines_of(whole, tmp_path) == lines_of(whole, None)
 
 
 def test_a_curve_at_the_end_of_time_fits_too(tmp_path: Path) -> None:
-    whole = with_curve(tmp_path, [{"at_seconds": 1e7, "processes": {"renderer": 1}}])
+    whole = curved(tmp_path, [{"at_seconds": 1e7, "processes": {"renderer": 1}}])
     late = whole.model_copy(update={"started_at": datetime(9999, 12, 31, tzinfo=UTC)})
     assert points(late, tmp_path)["memory"]
 
@@ -513,41 +498,6 @@ def test_the_outbox_has_a_line_of_its_own() -> None:
 
 
 # ---- nothing is promised in vain ----
-
-
-FIVE = interval(5.0)
-
-
-def complete(folder: Path) -> Record:
-    """A record that knows everything there is to know."""
-    whole = with_curve(
-        folder,
-        [{"at_seconds": 1, "processes": dict.fromkeys([*PROCESSES, "odd"], 1), "group_bytes": 1}],
-    )
-    return whole.model_copy(
-        update={
-            "device": whole.device.model_copy(update={"memory_limit_bytes": 1, "cpu_limit": 0.5}),
-            "conditions": whole.conditions.model_copy(
-                update={
-                    "adapter": "a", "cross_origin_isolated": True, "threads": 2,
-                    "load_average": 1.0, "host_at_rest": True, "temperature_celsius": 40.0,
-                }
-            ),
-            "prediction": Prediction(
-                verdict="ok", reason="", load_seconds=FIVE, first_token_seconds=FIVE,
-                prefill_tokens_per_s=FIVE, decode_tokens_per_s=FIVE, peak_memory_bytes=FIVE,
-            ),
-            "measurement": Measurement(
-                download_seconds=1.0, create_seconds=1.0, first_token_seconds=2.0,
-                warm_first_token_seconds=1.0, prefill_tokens_per_s=5.0,
-                decode_ms=Spread(n=1, median=1.0, p10=1.0, p90=1.0),
-                memory=MemoryUse(processes={"renderer": 1}, group_peak_bytes=1),
-                gpu=GpuUse(peak_bytes=1, pipelines=1, compile_seconds=1.0),
-                offline=OfflineLoad(worked=True, reason=""),
-                cpu_seconds=1.0, throttled_seconds=1.0, wall_seconds=1.0, detection_seconds=1.0,
-            ),
-        }
-    )  # fmt: skip
 
 
 def test_every_field_of_the_schema_is_written_where_it_is_known(tmp_path: Path) -> None:
@@ -587,8 +537,8 @@ def influxd() -> Iterator[Influxd]:
 def test_a_real_influxdb_reads_what_was_written(
     influxd: Influxd, tmp_path: Path, whole: Record, word: str
 ) -> None:
-    with_curve(tmp_path, [{"at_seconds": 1, "processes": {"renderer": 5}}])
-    sent = lines_of(whole.model_copy(update={"files": {FILE_NAME: f"t/{FILE_NAME}"}}), tmp_path)
+    files = with_curve(tmp_path, [{"at_seconds": 1, "processes": {"renderer": 5}}])
+    sent = lines_of(whole.model_copy(update={"files": files}), tmp_path)
     sent.append(outbox_line(host=word, at=whole.started_at, waiting=1, parked=2))
     influxd.query(f'DROP DATABASE "{BUCKET}"; CREATE DATABASE "{BUCKET}"')
     status, _, body = ask(
