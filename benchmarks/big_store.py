@@ -192,7 +192,7 @@ def _first(
         if fits
         else Tiers(prefill=None, decode=None, pair=None),
         verdict=verdict,
-        cause="tokens" if fits else "oom-kill",
+        cause="tokens" if fits else "kernel-oom",
         explanation="8 tokens came out" if fits else "the kernel killed the renderer",
         evidence=(Evidence(at_seconds=9.5, source=Source.PAGE, kind=Kind.DONE),),
         judgement=Judgement.RIGHT,
@@ -227,7 +227,7 @@ def _again(first: Record, night: int, minute: float, chance: random.Random) -> R
     if chance.random() < 0.01:
         update |= {
             "verdict": Verdict.INFRA,
-            "cause": "deadline",
+            "cause": "lab",
             "explanation": "the device did not answer",
             "judgement": Judgement.UNKNOWN,
             "measurement": None,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.columns import COLUMNS_OF_EXPORT
+from results.columns import COLUMNS_OF_EXPORT, columns_table
 from results.export import export_parquet
 from results.figures import CellKey, Figures
 from results.query import figures
@@ -70,6 +70,11 @@ def test_columns_say_what_they_are(tmp_path: Path) -> None:
     assert not schema.field("verdict").nullable
     described = schema.field("predicted_peak_bytes_low").metadata[b"description"]
     assert described.startswith(b"`peak_bytes`: lower bound")
+
+
+def test_the_docs_list_the_same_columns() -> None:
+    docs = Path(__file__).parent.parent.parent / "docs" / "store.md"
+    assert columns_table() in docs.read_text()
 
 
 def test_it_is_streamed_in_groups(tmp_path: Path) -> None:
