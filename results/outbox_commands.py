@@ -134,12 +134,15 @@ def _list(options: argparse.Namespace) -> int:
     if counts.oldest is None:
         console.print("no record waits", **_ONE_LINE)
     else:
-        console.print(f"{counts.waiting} waiting, the first since {counts.oldest:%F %R %Z}:")
+        waiting = "1 record waits" if counts.waiting == 1 else f"{counts.waiting} records wait"
+        console.print(f"{waiting}, the first since {counts.oldest:%F %R %Z}:", **_ONE_LINE)
         _print_runs(console, runs)
     if counts.put_back:
-        console.print(f"{counts.put_back} single lines wait for another try", **_ONE_LINE)
+        verb = "waits" if counts.put_back == 1 else "wait"
+        console.print(f"{_lines(counts.put_back)} {verb} for another try", **_ONE_LINE)
     if lines:
-        console.print(f"{len(lines)} lines were refused:", **_ONE_LINE)
+        verb = "was" if len(lines) == 1 else "were"
+        console.print(f"{_lines(len(lines))} {verb} refused:", **_ONE_LINE)
         _print_parked(console, lines, in_full=options.all)
     return 0
 
