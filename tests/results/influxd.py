@@ -235,7 +235,8 @@ class Front(ThreadingHTTPServer):
     Attributes:
         faults: one for each of the next writes, first come first served.
         always: for every write while it is set.
-        writes: all so far, refused ones too.
+        asked: whether a write ever came.
+        writes: all that were answered so far, refused ones too.
     """
 
     daemon_threads = True
@@ -245,6 +246,7 @@ class Front(ThreadingHTTPServer):
         self.influxd = influxd
         self.faults: deque[Fault] = deque()
         self.always: Fault | None = None
+        self.asked = threading.Event()
         self.writes: list[Write] = []
         self.closed = threading.Event()
         self._thread = threading.Thread(
@@ -311,6 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, body: bytes, query: dict[str, str]) -> None:
         front = self.server
+        front.asked.set()
         fault = front.faults.popleft() if front.faults else front.always
         status = self._faulty(fault, body, query) if fault else self._checked(body, query)
         encoding = self.headers.get("Content-Encoding")
