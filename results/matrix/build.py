@@ -305,6 +305,7 @@ def _cell(group: _Group, now: datetime, expiry_days: int) -> Values:
         "first_trial_at": trials[-1].started_at,
         "last_trial_at": newest.started_at,
         "expires_at": _expiry(newest.started_at, now, expiry_days),
+        "newest_trial": newest.trial_id,
         "evidence": f"evidence/{file_name_of(newest.trial_id)}.json",
     }
 
@@ -313,7 +314,8 @@ def _measured(trials: Sequence[Figures]) -> dict[str, Values]:
     columns = zip(*map(_figures_of, trials), strict=True)
     spreads: dict[str, Values] = {}
     for metric, column in zip(METRICS, columns, strict=True):
-        known = [value for value in column if value is not None]
+        # Nothing that is measured can be below zero, whatever a page says.
+        known = [value for value in column if value is not None and value >= 0]
         if known:
             spreads[metric] = {
                 "n": len(known),

@@ -48,8 +48,8 @@ _BREAK: Final = "\N{ZERO WIDTH SPACE}"
 # As numeric entities these characters are text and never structure (CommonMark 0.31, section 2.5).
 _MARKUP = re.compile(r"[\\`*\[\]<>&|~$!^{}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # GitHub makes links of these without any markup: mentions, issues, addresses. A space of no width
-# keeps their parts apart.
-_LINKS = re.compile(r"@|#|\bGH-|://|\bwww\.|\b(?:mailto|xmpp):", re.IGNORECASE)
+# here keeps their parts apart. (A host's name may hold one: an address is cut before its host.)
+_LINKS = re.compile(r"(?<=[@#])|(?<=\bGH-)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
 
 
 def text(value: str) -> str:
@@ -57,7 +57,7 @@ def text(value: str) -> str:
     shown = plain(value)
     if len(shown) > _LONGEST_TEXT:
         shown = f"{shown[:_LONGEST_TEXT]}…"
-    shown = _LINKS.sub(lambda found: found[0] + _BREAK, shown)
+    shown = _LINKS.sub(_BREAK, shown)
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", shown).strip()
 
 
@@ -131,7 +131,7 @@ def _overview_cell(entry: Entry, at: datetime) -> str:
 def _details(found: Sequence[Entry], at: datetime, link: Link) -> list[str]:
     """One device: what it is, and all of its cells."""
     device = found[0].device
-    facts = [device.kind, f"profile {device.profile}"]
+    facts = [f"kind {device.kind}", f"profile {device.profile}"]
     if device.memory_limit_bytes is not None:
         facts.append(f"{gigabytes(device.memory_limit_bytes)} GB of memory")
     if device.cpu_limit is not None:
@@ -139,7 +139,8 @@ def _details(found: Sequence[Entry], at: datetime, link: Link) -> list[str]:
     heading = f"### {text(found[0].device_name)}"
     by_place = sorted(found, key=lambda entry: (entry.model, entry.workload))
     rows = [_row(entry, at, link) for entry in by_place]
-    return [heading, text(", ".join(fact for fact in facts if fact)) + ".", _table(_HEADS, rows)]
+    # A line must not begin with a text from outside: `- ` would make a list of it.
+    return [heading, f"Device of {text(', '.join(facts))}.", _table(_HEADS, rows)]
 
 
 _HEADS: Final = (

@@ -54,6 +54,8 @@ def _finite(interval: Interval) -> Interval:
     return interval
 
 
+Figure = Annotated[FiniteFloat, Field(ge=0)]
+
 FiniteInterval = Annotated[Interval, AfterValidator(_finite)]
 
 DeviceVerdict = Annotated[
@@ -111,9 +113,9 @@ class Spreading(Part):
     """A figure over those trials of a cell that ended in its verdict: median, lowest, highest."""
 
     n: int = Field(description="of how many trials it is known")
-    median: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
+    median: Figure
+    low: Figure
+    high: Figure
 
 
 class Predicted(Part):
@@ -121,7 +123,7 @@ class Predicted(Part):
 
     verdict: Literal["ok", "oom", "unsupported", "unknown"]
     tier: Tier | None
-    metrics: dict[str, FiniteInterval]
+    metrics: dict[str, FiniteInterval] = Field(description="by name, see `metrics` in `__meta`")
 
 
 class Versions(Part):
@@ -172,7 +174,7 @@ class Cell(Part):
     predicted: Predicted
     judgements: dict[str, int] = Field(description="how often the prediction was right, or how not")
     n: int = Field(description="how many trials the cell rests on")
-    measured: dict[str, Spreading]
+    measured: dict[str, Spreading] = Field(description="by name, see `metrics` in `__meta`")
     versions: Versions
     artifact: ArtifactEntry | None
     conditions: CellConditions
@@ -181,6 +183,7 @@ class Cell(Part):
     first_trial_at: datetime
     last_trial_at: datetime
     expires_at: datetime
+    newest_trial: str = Field(default="", description="the id of the newest trial")
     evidence: str = Field(
         description="the newest trial's evidence, relative to this file",
         pattern=r"^evidence/[A-Za-z0-9_-]+\.json$",

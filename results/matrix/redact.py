@@ -29,7 +29,7 @@ _DEEPEST: Final = 8
 _PRIVATE_KEYS: Final = re.compile(
     r"env(iron(ment)?)?|host(_?name)?|user(_?name)?|login|home|cwd|argv|serial(_?(no|number))?"
     # A token alone is one of text here.
-    r"|authori[sz]ation|cookies?|.*(secret|password|credential|(access|api|auth|bearer)_?token).*",
+    r"|authori[sz]ation|cookies?|.+[_-]token|.*(secret|password|credential).*",
     re.IGNORECASE,
 )
 
@@ -45,7 +45,7 @@ _PATTERNS: Final = tuple(
         (r"(?<=://)[^/\s@]+@", ""),
         (r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s?#\"'<>]{0,500})[?#][^\s\"'<>]*", r"\1"),
         (r"\b[\w.+-]{1,64}@[\w-]{1,64}(\.[\w-]{1,64})+", "<address>"),
-        # Hosts in a network of one's own, and interfaces.
+        # Hosts in a network of one's own, and interfaces (and versions such as 10.5.3.2).
         (r"\b(10\.\d{1,3}|192\.168|169\.254|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2}\b", "<address>"),
         (r"(?i)\b(fe80|f[cd][0-9a-f]{2}):[0-9a-f:]+", "<address>"),
         (r"(?i)\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<address>"),
@@ -80,7 +80,11 @@ class Redactor:
         # A folder that is the root of everything would be found in every path.
         paths = [path for path in paths if len(path) > 1]
         names = sorted(set(words) - _NOBODY, key=len, reverse=True)
-        self._folders = re.compile("|".join(map(re.escape, paths))) if paths else None
+        self._folders = (
+            re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, paths))})(?![\w.-])")
+            if paths
+            else None
+        )
         self._words = (
             re.compile(rf"(?<!\w)({'|'.join(map(re.escape, names))})(?!\w)", re.IGNORECASE)
             if names
@@ -106,7 +110,7 @@ class Redactor:
         # Cut twice: what is cut in two is not recognised, so the first cut lies well behind.
         text = plain(text[: 4 * LONGEST_TEXT])
         if self._folders:
-            text = self._folders.sub("…", text)
+            text = self._folders.sub("/…", text)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
         if self._words:
