@@ -12,6 +12,7 @@ import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from harness.ab import AS_INSTALLED, Setup
 from harness.capabilities import (
     ask_library,
     refused_engines,
@@ -26,12 +27,14 @@ from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.foresight import foresee
 from harness.models import find_model
+from harness.packages import packages_from
 from harness.probe.run import run_probe
 from harness.trial import TrialSettings, memory_budget, run_trial
 from harness.verdict import judge
 from harness.web.server import serve
 from harness.weights.cache import ArtifactCache
 from harness.weights.variants import varied
+from results.ab import marked
 from results.record import Verdict
 from results.store import Store, StoreError
 
@@ -82,8 +85,8 @@ class Laboratory:
         self._say = say
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
-        self._trials: dict[tuple[str, Workload, int, bool], Record] = {}
-        self._probes: dict[str, ProbeReport] = {}
+        self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
+        self._probes: dict[tuple[str, Path | None], ProbeReport] = {}
         self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
 
@@ -118,15 +121,16 @@ class Laboratory:
         """The run that everything here belongs to."""
         return self._settings.trial.run_id
 
-    def probe(self, profile: Profile) -> ProbeReport:
-        """The probe report of a device; measured once a run.
+    def probe(self, profile: Profile, *, setup: Setup = AS_INSTALLED) -> ProbeReport:
+        """The probe report of a device; measured once a run and browser.
 
         Raises:
             ProbeFailedError: the probe gave no report.
         """
-        if profile.id not in self._probes:
-            self._probes[profile.id] = self._on_device(profile, self._probe)
-        return self._probes[profile.id]
+        key = (profile.id, setup.browser)
+        if key not in self._probes:
+            self._probes[key] = self._on_device(profile, self._probe, setup)
+        return self._probes[key]
 
     async def _probe(self, device: DesktopDevice, server: Server) -> ProbeReport:
         settings = self._settings.trial
@@ -169,6 +173,7 @@ class Laboratory:
         repeat: int = 0,
         offline: bool = False,
         report: ProbeReport | None = None,
+        setup: Setup = AS_INSTALLED,
     ) -> Record:
         """One trial; run once, stored, and remembered for the rest of the run.
 
@@ -178,15 +183,19 @@ class Laboratory:
             repeat: its number among several of the same.
             offline: whether a load without a network follows, also where the run asks for none.
             report: an earlier probe of the device; without one it is probed first.
+            setup: what it is run with in place of what is installed.
         """
         offline = offline or self._settings.trial.offline
-        key = (profile.id, workload, repeat, offline)
+        key = (profile.id, workload, repeat, offline, setup)
         if key not in self._trials:
             for left in reversed(range(INFRA_RETRIES + 1)):
                 record = self._on_device(
                     profile,
                     lambda device, server: self._trial(device, server, workload, offline, report),
+                    setup,
                 )
+                if setup.mark is not None:
+                    record = marked(record, setup.mark)
                 self._keep(record)
                 if record.verdict is not Verdict.INFRA or not left:
                     break
@@ -370,12 +379,14 @@ class Laboratory:
         self,
         profile: Profile,
         work: Callable[[DesktopDevice, Server], Coroutine[Any, Any, T]],
+        setup: Setup = AS_INSTALLED,
     ) -> T:
         """Lease the device, open it, run `work`, close it."""
 
         async def run() -> T:
-            async with serve() as server, DesktopDevice(profile) as device:
-                return await work(device, server)
+            with packages_from(setup.node_modules):
+                async with serve() as server, DesktopDevice(profile, setup.browser) as device:
+                    return await work(device, server)
 
         owner = f"run {self._settings.trial.run_id}"
         with lease("machine", owner=owner, on_wait=self._say):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.ab import FORMS, LEAST_ROUNDS, AbPlan, plan_ab
 from harness.devices.browsers import find_browser
 from harness.emulation.limits import find_limiter, format_bytes, parse_bytes
 from harness.errors import UserError
@@ -42,7 +43,8 @@ class Plan:
     """What a run does: on which devices, with which workloads.
 
     `left_out` names the profiles that were asked for but cannot be used, with the reason;
-    `engines_left_out` likewise the engines that are not installed.
+    `engines_left_out` likewise the engines that are not installed. `ab` is what suites/test_ab.py
+    compares.
     """
 
     profiles: tuple[Profile, ...]
@@ -50,6 +52,7 @@ class Plan:
     workloads: tuple[Workload, ...]
     engines_left_out: LeftOut
     settings: LaboratorySettings
+    ab: AbPlan | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -130,6 +133,21 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         help="how often suites/test_claims.py loads each artifact (default: %(default)s)",
     )
+    add("--ab", metavar="KIND=A,B", help=f"what suites/test_ab.py compares: {FORMS}")
+    add(
+        "--ab-rounds",
+        type=int,
+        default=LEAST_ROUNDS,
+        metavar="N",
+        help="how often A and B are run in turns (default: %(default)s)",
+    )
+    add(
+        "--ab-tolerance",
+        type=float,
+        default=5.0,
+        metavar="PERCENT",
+        help="how much worse B may be (default: %(default)g)",
+    )
 
 
 def _words(config: pytest.Config, option: str, default: str) -> list[str]:
@@ -183,10 +201,11 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
     _check_numbers(config)
     profiles, left_out = _devices(config)
     runtimes, engines_left_out = _runtimes(config)
+    workloads = _workloads(config, runtimes)
     return Plan(
         profiles=profiles,
         left_out=left_out,
-        workloads=_workloads(config, runtimes),
+        workloads=workloads,
         engines_left_out=engines_left_out,
         settings=LaboratorySettings(
             trial=TrialSettings(
@@ -198,6 +217,16 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
             ),
             artifact=real_artifact(option.artifact) if option.artifact else None,
         ),
+        ab=_ab(config, workloads),
+    )
+
+
+def _ab(config: pytest.Config, workloads: tuple[Workload, ...]) -> AbPlan | None:
+    option = config.option
+    if option.ab is None:
+        return None
+    return plan_ab(
+        option.ab, workloads, rounds=option.ab_rounds, tolerance_percent=option.ab_tolerance
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from harness.ab import FORMS
 from harness.devices.base import TabLostError
 from harness.errors import UserError
 from harness.laboratory import Laboratory
@@ -40,6 +41,7 @@ SUITE_ORDER = (
     "test_probe",
     "test_full_load",
     "test_claims",
+    "test_ab",
     "test_oom",
 )
 
@@ -48,6 +50,9 @@ TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError)
 
 
 T = TypeVar("T")
+
+# Suites of many loads: they run where their file is named, or -m speaks of their mark.
+NAMED_SUITES = ("claims", "ab")
 
 PLAN = pytest.StashKey[Plan]()
 RUN_ID = pytest.StashKey[str]()
@@ -95,6 +100,7 @@ def print_devices(console: Console) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected: a mistyped name ends the run at once."""
+    config.addinivalue_line("markers", "ab: compares two things; runs where its file is named")
     plan = _plan(config)
     if plan is not None and not hasattr(config, "workerinput"):
         run_id = config.stash[RUN_ID]
@@ -109,11 +115,24 @@ def _plan(config: pytest.Config) -> Plan | None:
         given: dict[str, Any] = getattr(config, "workerinput", {})
         run_id = given.get("tierlab_run_id") or uuid.uuid4().hex
         try:
+            _check_ab(config)
             config.stash[PLAN] = make_plan(config, run_id)
         except UserError as error:
             raise pytest.UsageError(str(error)) from error
         config.stash[RUN_ID] = run_id
     return config.stash[PLAN]
+
+
+def _check_ab(config: pytest.Config) -> None:
+    """`--ab` and the suite that it is for go together."""
+    named = SUITES / "test_ab.py" in _named(config)
+    if config.option.ab is not None and not named:
+        raise UserError(
+            "--ab is for suites/test_ab.py, which runs only where it is named",
+            "pytest suites/test_ab.py --ab ...",
+        )
+    if named and config.option.ab is None:
+        raise UserError("suites/test_ab.py does not know what to compare", f"give it {FORMS}")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -223,10 +242,11 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether a test fits its device, and is not of real size unless `-m` speaks of that."""
     if item.get_closest_marker("full") and not re.search(r"\bfull\b", config.option.markexpr):
         return False
-    if item.get_closest_marker("claims") and not (
-        re.search(r"\bclaims\b", config.option.markexpr) or _is_named(config, item)
-    ):
-        return False
+    for name in NAMED_SUITES:
+        if item.get_closest_marker(name) and not (
+            re.search(rf"\b{name}\b", config.option.markexpr) or _is_named(config, item)
+        ):
+            return False
     marker, profile = item.get_closest_marker("devices"), _profile_of(item)
     return marker is None or profile is None or bool(marker.kwargs["where"](profile))
 

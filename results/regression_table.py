@@ -73,6 +73,15 @@ def print_ab(console: Console, outcome: AbOutcome) -> None:
     _say(console, _basis(outcome))
 
 
+def said(comparison: Comparison) -> str:
+    """A comparison in words, with what it rests on."""
+    name = NAMES[comparison.figure]
+    if comparison.ratio is None:
+        return plain(f"{name}: {comparison.change} ({comparison.explanation})")
+    ratio, interval, _ = _numbers(comparison)
+    return f"{name}: {comparison.change}, {ratio} times ({interval}, n = {comparison.n})"
+
+
 def _basis(outcome: AbOutcome) -> str:
     busy = f"; the host was not at rest in {outcome.not_at_rest}" if outcome.not_at_rest else ""
     return (

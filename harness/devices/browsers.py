@@ -121,6 +121,13 @@ def find_browser(section: BrowserSection) -> InstalledBrowser | str:
     return _absent(section.channels)
 
 
+def browser_at(path: Path, section: BrowserSection) -> InstalledBrowser | str:
+    """The browser at a path, whatever the section would find; or the reason why there is none."""
+    if not os.access(path, os.X_OK):
+        return f"{path} is not an executable file"
+    return InstalledBrowser(section.engine, path, read_version(path))
+
+
 def _absent(channels: Iterable[Channel]) -> str:
     names = list(channels)
     return f"no {' or '.join(names)} on this machine: {_ADVICE[names[0] if len(names) == 1 else 'chromium']}"  # noqa: E501

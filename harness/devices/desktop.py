@@ -31,7 +31,7 @@ from playwright.async_api import (
 from playwright.async_api import Error as PlaywrightError
 
 from harness.devices.base import Gate, HostFacts, TabLostError
-from harness.devices.browsers import InstalledBrowser, find_browser
+from harness.devices.browsers import InstalledBrowser, browser_at, find_browser
 from harness.devices.child import ChildSession, child_session
 from harness.devices.gpu import SOFTWARE_ADAPTER_ARGS, has_gpu
 from harness.devices.processes import handles, kill_all
@@ -322,11 +322,17 @@ async def quiet(
 
 
 class DesktopDevice:
-    """This machine, through the browser that a profile asks for."""
+    """This machine, through the browser that a profile asks for.
 
-    def __init__(self, profile: Profile) -> None:
+    Args:
+        profile: what the device is.
+        browser: another executable than the one that the profile finds.
+    """
+
+    def __init__(self, profile: Profile, browser: Path | None = None) -> None:
         self.profile = profile
-        found = find_browser(profile.browser)
+        section = profile.browser
+        found = browser_at(browser, section) if browser else find_browser(section)
         if isinstance(found, str):
             raise UserError(f"device {profile.id!r} cannot be used: {found}")
         self._installed: InstalledBrowser = found

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.errors import UserError
-from harness.web.server import NODE_MODULES
+from harness.packages import node_modules
 
 if TYPE_CHECKING:
     from harness.models import Architecture
@@ -92,7 +92,7 @@ def package_version(package: str) -> str:
     Raises:
         UserError: it is not installed.
     """
-    path = NODE_MODULES / package / "package.json"
+    path = node_modules() / package / "package.json"
     try:
         version: str = json.loads(path.read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError) as error:

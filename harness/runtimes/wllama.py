@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from harness.errors import UserError
+from harness.packages import node_modules
 from harness.runtimes.base import (
     HALF_FLOATS,
     isolated_threads,
@@ -16,7 +17,6 @@ from harness.runtimes.base import (
     package_version,
 )
 from harness.runtimes.wllama_cost import engine_cost
-from harness.web.server import NODE_MODULES
 from harness.weights.gguf.recipe import FAMILIES, GgufRecipe, check, exact_quantisation
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Wllama:
     def version(self) -> str:
         """The package's version, and that of the llama.cpp inside: `3.8.1 (b11364-46ca246)`."""
         version = package_version(PACKAGE)
-        module = NODE_MODULES / PACKAGE / "esm" / "index.js"
+        module = node_modules() / PACKAGE / "esm" / "index.js"
         found = _LLAMA.search(module.read_text(encoding="utf-8")) if module.is_file() else None
         return f"{version} ({found[1]})" if found else version
 

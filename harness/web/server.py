@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from harness.packages import node_modules
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HARNESS: Final = Path(__file__).parent.parent
-NODE_MODULES: Final = HARNESS.parent / "node_modules"
 LOOPBACK: Final = "127.0.0.1"
 # How long a connection that is cut may take to end by itself. (To aiohttp, 0 means for ever.)
 CUT_SECONDS: Final = 0.05
@@ -119,7 +120,7 @@ def make_app(
         "/page/": HARNESS / "web" / "static",
         "/adapters/": HARNESS / "runtimes",
         "/probe/": HARNESS / "probe",
-        "/npm/": NODE_MODULES,
+        "/npm/": node_modules(),
         **(extra or {}),
     }
 

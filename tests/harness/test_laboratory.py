@@ -9,19 +9,23 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock, Timeout
 
 from harness import laboratory
+from harness.ab import Setup
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.models import Workload
+from harness.packages import NODE_MODULES, node_modules
 from harness.profiles import load_profiles
 from harness.state import state_directory
 from harness.trial import TrialSettings
 from harness.weights.onnx.recipe import OnnxRecipe
+from results.ab import Mark, mark_of
 from results.claims import assess, claims
 from results.record import Record, Verdict
 from results.store import FILE_NAME, Store
@@ -30,7 +34,6 @@ from tests.results.records import record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
     from harness.profiles import Profile
     from harness.weights.artifact import Artifact
@@ -47,12 +50,18 @@ class Bench:
         self.folder = folder
         self.outcomes: list[Record | BaseException] = []
         self.opened: list[str] = []
+        self.browsers: list[Path | None] = []
+        self.packages: list[Path] = []
         self.asked: list[OnnxRecipe] = []
         self.said: list[str] = []
 
     @asynccontextmanager
-    async def device(self, profile: Profile) -> AsyncIterator[FakeDevice]:
+    async def device(
+        self, profile: Profile, browser: Path | None = None
+    ) -> AsyncIterator[FakeDevice]:
         self.opened.append(profile.id)
+        self.browsers.append(browser)
+        self.packages.append(node_modules())
         yield FakeDevice(probe_well, profile=profile)
 
     async def run_trial(
@@ -142,6 +151,39 @@ def test_the_probe_is_run_once_a_device(bench: Bench) -> None:
         report = lab.probe(DESKTOP)
         assert lab.probe(DESKTOP) is report
     assert bench.opened == ["desktop"]
+
+
+# ---- another browser, other packages ----
+
+
+def test_a_trial_of_another_setup_is_another_trial_and_says_so(bench: Bench) -> None:
+    bench.outcomes = [record("installed"), record("spoiled", verdict=Verdict.INFRA), record("b")]
+    setup = Setup(Path("/b"), mark=Mark(by="browser", side="B", round=0))
+    with bench.open() as lab:
+        assert mark_of(lab.trial(DESKTOP, WORKLOAD)) is None
+        other = lab.trial(DESKTOP, WORKLOAD, setup=setup)
+        assert lab.trial(DESKTOP, WORKLOAD, setup=setup) is other
+    assert (other.trial_id, mark_of(other)) == ("b", setup.mark)
+    assert bench.browsers == [None, Path("/b"), Path("/b")]
+    with Store.open(bench.folder / "results") as store:
+        marks = {r.trial_id: mark_of(r) for r in store.records()}
+    assert marks == {"installed": None, "spoiled": setup.mark, "b": setup.mark}
+
+
+def test_each_browser_is_probed_once(bench: Bench) -> None:
+    with bench.open() as lab:
+        for name in ("/a", "/b", "/b", "/a"):
+            lab.probe(DESKTOP, setup=Setup(Path(name)))
+    assert bench.browsers == [Path("/a"), Path("/b")]
+
+
+def test_packages_are_those_of_the_setup_during_the_trial_only(bench: Bench) -> None:
+    bench.outcomes = [record("one"), record("two")]
+    with bench.open() as lab:
+        lab.trial(DESKTOP, WORKLOAD, setup=Setup(node_modules=Path("/packages")))
+        lab.trial(DESKTOP, WORKLOAD)
+    assert bench.packages == [Path("/packages"), NODE_MODULES]
+    assert node_modules() == NODE_MODULES
 
 
 # ---- what the user must mend ----

@@ -17,6 +17,7 @@ from harness.errors import UserError
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
 from harness.options import Plan, unusable
+from harness.packages import NODE_MODULES
 from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
 from harness.weights.gguf.recipe import GgufRecipe
@@ -455,6 +456,45 @@ def test_the_real_claims_are_left_out_of_the_suites(suites: Suites) -> None:
     named = [line for line in found if "test_claims.py::" in line]
     assert named
     assert all(device_of(line, PROFILES) == "desktop" for line in named)
+
+
+def test_a_and_b_are_compared_where_their_suite_is_named(suites: Suites) -> None:
+    assert not [line for line in suites.real().outlines if "test_ab.py" in line]
+    asked = f"--ab=runtime={NODE_MODULES},{NODE_MODULES}"
+    found = suites.real(f"{SUITES}/test_ab.py", asked, "--runtime=wllama/wasm").outlines
+    named = [line for line in found if "test_ab.py::" in line]
+    assert len(named) == 2
+    assert all(device_of(line, PROFILES) == "desktop" for line in named)
+
+
+def test_a_and_b_must_be_said(suites: Suites) -> None:
+    assert refusal(suites.real(f"{SUITES}/test_ab.py")) == (
+        "suites/test_ab.py does not know what to compare\n"
+        "  -> give it --ab browser=COMMAND,COMMAND or --ab runtime=FOLDER,FOLDER"
+    )
+    assert refusal(suites.real("--ab=browser=a,b")).startswith(
+        "--ab is for suites/test_ab.py, which runs only where it is named"
+    )
+    text = refusal(suites.real(f"{SUITES}/test_ab.py", "--ab=browser=/nosuch,/nosuch"))
+    assert text.startswith("--ab: /nosuch is no executable")
+
+
+def test_the_comparison_is_printed_instead_of_its_loads(suites: Suites) -> None:
+    tests = (
+        "from harness.plugin import PLAN, RUN_ID\n"
+        "from results.store import Store\n"
+        "from tests.results.rounds import rounds\n"
+        "def test_made(request):\n"
+        "    run_id = request.config.stash[RUN_ID]\n"
+        "    results = request.config.stash[PLAN].settings.trial.results\n"
+        "    with Store.open(results) as store:\n"
+        "        for record in rounds(6, 1.2):\n"
+        "            store.add(record.model_copy(update={'run_id': run_id}))\n"
+    )
+    result = suites.made(tests)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["B: chromium 157.0.1", "*decode speed*0.833*regressed*"])
+    result.stdout.no_fnmatch_line("*predicted*")
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1"])

@@ -8,6 +8,7 @@ import pytest
 from harness.devices.base import HostFacts
 from harness.devices.browsers import (
     InstalledBrowser,
+    browser_at,
     candidates,
     find_browser,
     playwright_browsers_directory,
@@ -173,3 +174,21 @@ def test_the_version_gate_of_what_was_found(make: Make, says: str, problem: str 
         browser_version=browser.version,
     )
     assert version_gate(profile, facts) == problem
+
+
+def test_a_browser_that_is_named_by_its_path(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the profile and the environment would choose."""
+    make("chromium")
+    monkeypatch.setenv("TIERLAB_BROWSER", str(make("other")))
+    beta = make("opt/beta", "Chromium 157.0.1.2")
+    assert browser_at(beta, CHROMIUM) == InstalledBrowser("chromium", beta, "157.0.1.2")
+    firefox = BrowserSection(engine="firefox", channels=("firefox",))
+    named = browser_at(beta, firefox)
+    assert isinstance(named, InstalledBrowser)
+    assert named.channel == "firefox"
+
+
+def test_a_path_without_a_browser(tmp_path: Path) -> None:
+    assert browser_at(tmp_path / "none", CHROMIUM) == (
+        f"{tmp_path / 'none'} is not an executable file"
+    )
