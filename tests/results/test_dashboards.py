@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +23,11 @@ from tests.results.varied import DAYS, FIRST_DAY, varied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from results.dashboards.model import Dashboard
     from tests.results.influxd import Row
 
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "influx-schema.md"
 KNOWN = {measurement.name: measurement for measurement in MEASUREMENTS}
 BY_NAME = {dashboard.name: dashboard for dashboard in DASHBOARDS}
 PANELS = [
@@ -387,3 +388,16 @@ def test_the_memory_curves_are_those_of_what_died(filled: Influxd) -> None:
         rows = filled.query(as_grafana_sends_it(query.text, BY_NAME["memory"]))
         assert {row["profile"] for row in rows} == {"desktop", "desktop-2g"}
         assert max(row["max"] for row in rows) == peak
+
+
+# ---- what the documentation shows ----
+
+
+@pytest.mark.integration
+def test_the_documented_queries_are_answered(filled: Influxd) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert len(queries) == 4
+    for text in queries:
+        rows = filled.query(text)
+        assert rows, text
+        assert all(row[column] is not None for row in rows for column in row), text
