@@ -11,7 +11,10 @@ from results.influx_schema import TRIAL
 
 _VARIABLES: Final = (*WORKLOAD, TagVariable("browser", "browser"), *OWN_FIGURES)
 _RAN: Final = (*chosen(*_VARIABLES), equals("verdict", "ok"))
-_CELL: Final = ("runtime", "model", "quantisation", "profile")
+# Trials that differ in any of these cannot be compared; a series is of ordinary loads only.
+_SERIES: Final = ("runtime", "model", "quantisation", "profile", "host")
+_CELL: Final = (*_SERIES, "variant", "source")
+_ORDINARY: Final = (equals("variant", "none"), equals("source", "network"))
 
 _SUMMARY: Final = (
     median("decode_tokens_per_s", "decode"),
@@ -35,10 +38,10 @@ def _by_version(metric: str) -> Query:
     return over_time(
         TRIAL,
         median(metric),
-        _RAN,
-        ("browser", "browser_version", *_CELL),
+        (*_RAN, *_ORDINARY),
+        ("browser", "browser_version", *_SERIES),
         "$tag_browser $tag_browser_version: $tag_model/$tag_quantisation $tag_runtime"
-        " on $tag_profile",
+        " on $tag_profile at $tag_host",
     )
 
 
@@ -51,7 +54,7 @@ SPEED: Final = Dashboard(
     panels=(
         lines(
             "decode by browser version",
-            "Writing the answer; median of the trials of a time.",
+            "Writing the answer; median of the trials of a time, of whole models from the network.",
             _by_version("decode_tokens_per_s"),
             unit=Unit.RATE,
             width=24,
@@ -59,13 +62,14 @@ SPEED: Final = Dashboard(
         ),
         lines(
             "prefill by browser version",
-            "Reading the prompt; median of the trials of a time.",
+            "Reading the prompt; median of the trials of a time, of whole models from the network.",
             _by_version("prefill_tokens_per_s"),
             unit=Unit.RATE,
         ),
         lines(
             "first token by browser version",
-            "As a user meets it first; median of the trials of a time.",
+            "As a user meets it first; median of the trials of a time, of whole models from the"
+            " network.",
             _by_version("first_token_seconds"),
             unit=Unit.SECONDS,
         ),
