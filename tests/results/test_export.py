@@ -92,6 +92,16 @@ def test_a_store_without_trials_is_a_table_without_rows(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
 
 
+@pytest.mark.parametrize("rest", [True, False, None])
+def test_flags_are_true_or_false(tmp_path: Path, rest: bool | None) -> None:
+    conditions = record().conditions.model_copy(update={"host_at_rest": rest})
+    with filled(tmp_path, [record("a", conditions=conditions)]) as store:
+        export_parquet(store, figures(store), tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert table["host_at_rest"].to_pylist() == [rest]
+    assert table["limited"].to_pylist() == [False]
+
+
 def test_only_what_is_chosen(tmp_path: Path) -> None:
     with filled(tmp_path, [record("a"), record("b", verdict=Verdict.INFRA)]) as store:
         export_parquet(store, figures(store, of_device=True), tmp_path / "a.parquet")
