@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Final
 
 from results.errors import StoreError
@@ -141,15 +142,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 # The latest step that changed what a row of figures is; all of them are made anew after it.
 _FIGURES_VERSION: Final = 4
 
+# Another process may be making the figures of a million records: some minutes.
+_PATIENCE_MILLISECONDS: Final = 3_600_000
+
+# From so many records on, making their figures takes long enough to be told.
+_MANY: Final = 10_000
+
+_LOG = logging.getLogger(__name__)
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema to this version, one step a transaction.
+
+    Sets a `busy_timeout` of its own where there is something to do.
 
     Raises:
         StoreError: the file was written by newer code.
         sqlite3.Error: it is no store, or cannot be written.
     """
     while (version := schema_version(connection)) < len(MIGRATIONS):
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have taken the step while this one waited for the lock.
@@ -184,6 +196,9 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 def _derive_figures(connection: sqlite3.Connection) -> None:
     """Make the figures of all records anew; one that cannot be read gets none."""
+    ((count,),) = connection.execute("SELECT count(*) FROM records")
+    if count >= _MANY:
+        _LOG.warning("a store of before: making the figures of %d records, once", count)
     connection.execute("DELETE FROM figures")
     connection.execute("DELETE FROM cells")
     for trial_id, body in connection.execute("SELECT trial_id, body FROM records"):

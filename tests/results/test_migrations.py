@@ -13,7 +13,7 @@ from results.figures import CellKey, Figures
 from results.migrations import MIGRATIONS
 from results.query import count_faults, figures
 from results.record import Verdict
-from results.store import Store, StoreError
+from results.store import BUSY_MILLISECONDS, Store, StoreError
 from tests.results.stores import RUN, TRIALS, restore
 from tests.results.stores import VERSIONS as RELEASED
 
@@ -111,3 +111,15 @@ def test_a_step_that_fails_is_undone(tmp_path: Path) -> None:
     assert list(connection.iterdump()) == before
     assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
+
+
+def test_that_it_takes_long_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    restore(tmp_path, 3)
+    monkeypatch.setattr("results.migrations._MANY", 4)
+    with Store.open(tmp_path) as store:
+        assert store.read("PRAGMA busy_timeout") == [(BUSY_MILLISECONDS,)]
+    assert caplog.messages == ["a store of before: making the figures of 4 records, once"]
+    Store.open(tmp_path).close()
+    assert len(caplog.messages) == 1

@@ -50,7 +50,7 @@ def in_a_process(code: str, *words: object) -> subprocess.CompletedProcess[str]:
 # ---- what goes in comes out ----
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)  # each waits for the disk
 @given(RECORDS)
 def test_any_record_comes_back(whole: Record) -> None:
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
