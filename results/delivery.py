@@ -127,6 +127,8 @@ class Sender:
         self._gauge = gauge
         self._failing_since: float | None = None
         self.most = most
+        # What this server takes at once, as far as it has shown.
+        self._fits = LINES_A_REQUEST
         self.progress = Progress()
 
     def send(self) -> None:
@@ -175,11 +177,13 @@ class Sender:
 
     def _deliver(self, lines: Sequence[str]) -> list[tuple[str, str]]:
         """Write lines in requests of the right size; those that are refused, and why."""
-        return [
-            refusal
-            for start in range(0, len(lines), self.most)
-            for refusal in self._write(lines[start : start + self.most])
-        ]
+        refused: list[tuple[str, str]] = []
+        start = 0
+        while start < len(lines):
+            end = start + min(self.most, self._fits)
+            refused += self._write(lines[start:end])
+            start = end
+        return refused
 
     def _write(self, lines: Sequence[str]) -> list[tuple[str, str]]:
         """Write lines in one request, or halve them until only the bad ones are refused.
@@ -194,18 +198,20 @@ class Sender:
                 failures += 1
                 self._wait(error, failures)
                 if error.slow and len(lines) > LEAST_LINES_A_REQUEST:
-                    return self._write_halves(lines)
+                    return self._write_halves(lines, fewer=True)
             except RefusedError as error:
                 self._works()
                 if len(lines) == 1:
                     return [(lines[0], str(error))]
-                return self._write_halves(lines)
+                return self._write_halves(lines, fewer=error.too_large)
             else:
                 self._works()
                 return []
 
-    def _write_halves(self, lines: Sequence[str]) -> list[tuple[str, str]]:
+    def _write_halves(self, lines: Sequence[str], *, fewer: bool) -> list[tuple[str, str]]:
         middle = len(lines) // 2
+        if fewer:
+            self._fits = min(self._fits, max(middle, LEAST_LINES_A_REQUEST))
         return [*self._write(lines[:middle]), *self._write(lines[middle:])]
 
     def _works(self) -> None:

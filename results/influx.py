@@ -45,7 +45,7 @@ _MESSAGE_LENGTH: Final = 300
 _WRITTEN: Final = 204
 _TOKEN_REFUSED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
-_LINES_REFUSED: Final = frozenset({400, 413, 422})
+_LINES_REFUSED: Final = frozenset({400, 422})
 _TOO_LARGE: Final = 413
 _PASSING: Final = frozenset({408, 425, 429})
 _FAULT: Final = 500
@@ -70,7 +70,15 @@ class UnavailableError(InfluxError):
 
 
 class RefusedError(InfluxError):
-    """At least one of the lines will never be taken; the others may have been, or not."""
+    """At least one of the lines will never be taken; the others may have been, or not.
+
+    Attributes:
+        too_large: whether it is for the size of the request, so that a smaller one may do.
+    """
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        self.too_large = too_large
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +122,11 @@ def meaning(answer: Answer, settings: InfluxSettings) -> InfluxError | None:
         problem = _token_refused(told, settings)
     elif status == _NOT_FOUND and text:
         problem = _not_found(told, settings)
+    elif status == _TOO_LARGE:
+        problem = RefusedError(text or "the request is too large", too_large=True)
     elif status in _LINES_REFUSED | _TOKEN_REFUSED and text:
         # InfluxDB Cloud answers 403 to points that are older than the bucket keeps.
         problem = RefusedError(text)
-    elif status == _TOO_LARGE:
-        problem = RefusedError("the request is too large")
     else:
         problem = _no_influxdb(answer, told, settings)
     return problem

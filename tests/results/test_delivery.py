@@ -346,6 +346,23 @@ def test_a_slow_server_is_sent_less_at_once(store: Store) -> None:
     assert LEAST_LINES_A_REQUEST <= 100
 
 
+def test_a_proxy_that_takes_small_requests_only_is_asked_once(store: Store) -> None:
+    fill(store, *(f"{number:03}" for number in range(400)))
+
+    class Proxy(Database):
+        def write(self, lines: Sequence[str]) -> None:
+            if len(lines) > 150:
+                self.requests.append(len(lines))
+                raise RefusedError("too large", too_large=True)
+            super().write(lines)
+
+    database = Proxy()
+    sender(store, database, most=400).send()
+    assert len(database.kept) == 800
+    assert outbox.count(store) == (0, None, 0, 0)
+    assert database.requests == [400, 200, 100, 100, 200, 100, 100] + [100] * 4
+
+
 def test_the_gauge_is_written_where_that_works(store: Store) -> None:
     fill(store, "a")
     park(store, "x")

@@ -72,7 +72,9 @@ def test_what_is_refused(status: int) -> None:
 
 
 def test_a_proxy_that_wants_smaller_requests() -> None:
-    assert isinstance(meaning(Answer(413, "<html>"), HERE), RefusedError)
+    problem = meaning(Answer(413, "<html>"), HERE)
+    assert isinstance(problem, RefusedError)
+    assert problem.too_large
 
 
 def test_points_that_are_too_old_are_refused_lines() -> None:
