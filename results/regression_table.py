@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from results.comparable import Dimension
 from results.comparison import VERDICT, Change
-from results.regressions import Dimension
 from results.table import NOTHING, plain
 
 if TYPE_CHECKING:

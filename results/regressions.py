@@ -1,57 +1,30 @@
 """Regressions: what changed from one browser build, runtime, artifact or run to the next.
 
-Trials are comparable when everything but the one dimension is equal: the cell of the matrix, the
-lengths of prompt and output, and the other versions. Such trials are a *series*; along it, version
-by version, each figure is compared with the last one that was good, and the first bad version has a
-name.
-
-Runs are another matter: whatever else changed between two of them is what one wants to hear of, so
-that only the artifact is held equal, and the differences are told.
+Trials that may be compared (`results.comparable`) are a *series*. Along it, version by version,
+each figure is compared with what was good so far, and the first bad version has a name.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final
 
+from results.comparable import NAMED_BY, VERSIONS, Dimension, comparable, in_order
 from results.comparison import COMPARED, TOLERANCE, Change, Comparison, compare, value_of
-from results.figures import METRICS, CellKey
+from results.figures import METRICS
 from results.record import Part
 from results.versions import version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from results.comparable import Alike, Version
     from results.figures import Figures
     from results.query import Trial
 
 
-class Dimension(StrEnum):
-    """Along what trials are compared."""
-
-    BROWSER = "browser"
-    RUNTIME = "runtime"
-    ARTIFACT = "artifact"
-    HARNESS = "harness"
-    RUN = "run"
-
-
-# The column that names the version of each, and the columns that must be equal for each.
-_NAMED_BY: Final = {
-    Dimension.BROWSER: "browser_version",
-    Dimension.RUNTIME: "runtime_version",
-    Dimension.ARTIFACT: "artifact_key",
-    Dimension.HARNESS: "harness_version",
-    Dimension.RUN: "run_id",
-}
-_VERSIONS: Final = ("browser_version", "runtime_version", "harness_version")
-# An engine outside of a browser.
-_NATIVE: Final = "/native"
 # What is told where it differs between the last good version and the first bad one.
-_CIRCUMSTANCES: Final = (*_VERSIONS, "adapter", "threads", "operating_system", "host")
+_CIRCUMSTANCES: Final = (*VERSIONS, "adapter", "threads", "operating_system", "host")
 
 
 class UnknownBaselineError(Exception):
@@ -114,30 +87,6 @@ class Trend(Part):
         return self.steps[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """What is equal in a series; empty texts are what is not held equal."""
-
-    cell: CellKey
-    prompt_tokens: int
-    output_tokens: int
-    browser: str
-    browser_version: str
-    runtime_version: str
-    harness_version: str
-
-    @classmethod
-    def of(cls, cell: CellKey, trial: Figures, by: Dimension) -> Self:
-        # A run is told as a whole; an engine outside of a browser does not depend on one.
-        native = cell.runtime.endswith(_NATIVE)
-        loose = {_NAMED_BY[by], *(_VERSIONS if by is Dimension.RUN else ())}
-        held = {name: "" if name in loose else getattr(trial, name) for name in _VERSIONS}
-        if native:
-            held["browser_version"] = ""
-        browser = "" if native else trial.browser
-        return cls(cell, trial.prompt_tokens, trial.output_tokens, browser, **held)
-
-
 class Series(Part):
     """Trials that differ in one dimension only, version by version.
 
@@ -173,13 +122,6 @@ class Regressions(Part):
         return sum(trend.change is change for one in self.series for trend in one.trends)
 
 
-class _Version(NamedTuple):
-    """A version and its trials, the newest first."""
-
-    name: str
-    trials: list[Figures]
-
-
 def find_regressions(
     trials: Iterable[Trial],
     by: Dimension,
@@ -203,8 +145,8 @@ def find_regressions(
     alone = 0
     known: dict[str, set[str]] = defaultdict(set)
     found = baseline is None
-    for key, artifact, rows in _comparable(trials, by):
-        versions = _versions(rows, by)
+    for key, artifact, rows in comparable(trials, by):
+        versions = in_order(rows, by)
         known[_scope(by, key.cell.runtime, key.browser)].update(v.name for v in versions)
         if baseline is not None:
             versions = _from(versions, baseline, by)
@@ -227,75 +169,7 @@ def find_regressions(
     )
 
 
-def _comparable(
-    trials: Iterable[Trial], by: Dimension
-) -> Iterator[tuple[_Key, str, list[Figures]]]:
-    """Trials that may be compared, with what is equal in them and their artifact."""
-    for cell, rows in _by_cell(trials):
-        if by is Dimension.BROWSER and cell.runtime.endswith(_NATIVE):
-            continue
-        alike: dict[_Key, list[Figures]] = defaultdict(list)
-        for row in rows:
-            alike[_Key.of(cell, row, by)].append(row)
-        for key, group in alike.items():
-            if by is Dimension.ARTIFACT:
-                yield key, "", [row for row in group if row.artifact_key]
-                continue
-            # What is refused before a file is made is refused of every file.
-            artifacts: set[str | None] = {row.artifact_key for row in group if row.artifact_key}
-            for artifact in sorted(artifacts or {None}, key=str):
-                yield (
-                    key,
-                    artifact or "",
-                    [row for row in group if row.artifact_key in {artifact, None}],
-                )
-
-
-def _by_cell(trials: Iterable[Trial]) -> Iterator[tuple[CellKey, list[Figures]]]:
-    """The trials of one cell after another.
-
-    A browser that loses the GPU puts its trials into another cell of the matrix, which is just what
-    a comparison must not overlook: of engines on WebGPU the cells with and without one are joined.
-    """
-    joined: dict[CellKey, list[Figures]] = defaultdict(list)
-    for cell, group in groupby(trials, key=lambda trial: trial.cell):
-        rows = [trial.figures for trial in group]
-        if cell.runtime.endswith("/webgpu"):
-            joined[replace(cell, software_adapter=False)] += rows
-        else:
-            yield cell, rows
-    yield from joined.items()
-
-
-def _versions(rows: Sequence[Figures], by: Dimension) -> list[_Version]:
-    """The trials version by version, in their order: by number, or by time."""
-    name_of = _run_names(rows) if by is Dimension.RUN else {}
-    groups: dict[str, list[Figures]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.started_at, reverse=True):
-        groups[name_of.get(_build(row)) or getattr(row, _NAMED_BY[by])].append(row)
-    versions = [_Version(name, trials) for name, trials in groups.items()]
-    if by in {Dimension.RUN, Dimension.ARTIFACT}:
-        return sorted(versions, key=lambda version: version.trials[-1].started_at)
-    return sorted(versions, key=lambda version: version_key(version.name))
-
-
-def _build(row: Figures) -> tuple[str, ...]:
-    return (row.run_id, *(getattr(row, name) for name in _VERSIONS))
-
-
-def _run_names(rows: Sequence[Figures]) -> dict[tuple[str, ...], str]:
-    """A name for what each run tested: its id, and the versions where it tested several."""
-    builds: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for row in rows:
-        builds[row.run_id].add(_build(row))
-    return {
-        build: run_id if len(several) == 1 else f"{run_id} ({', '.join(build[1:])})"
-        for run_id, several in builds.items()
-        for build in several
-    }
-
-
-def _from(versions: list[_Version], baseline: str, by: Dimension) -> list[_Version]:
+def _from(versions: list[Version], baseline: str, by: Dimension) -> list[Version]:
     """The versions from the baseline on; none where it is not among them."""
     for place, version in enumerate(versions):
         if version.name == baseline or (
@@ -311,10 +185,10 @@ def _scope(by: Dimension, runtime: str, browser: str) -> str:
 
 
 def _series(
-    key: _Key, artifact: str, versions: list[_Version], tolerance: float, by: Dimension
+    key: Alike, artifact: str, versions: list[Version], tolerance: float, by: Dimension
 ) -> Series:
     cell = key.cell
-    held = {"browser": key.browser, **{name: getattr(key, name) for name in _VERSIONS}}
+    held = {"browser": key.browser, **{name: getattr(key, name) for name in VERSIONS}}
     trends = (_trend(figure, versions, tolerance, by) for figure in COMPARED)
     return Series(
         profile=cell.profile,
@@ -333,7 +207,7 @@ def _series(
     )
 
 
-def _group(version: _Version) -> Group:
+def _group(version: Version) -> Group:
     trials = version.trials
     return Group(
         version=version.name,
@@ -345,7 +219,7 @@ def _group(version: _Version) -> Group:
 
 
 def _trend(
-    figure: str, versions: Sequence[_Version], tolerance: float, by: Dimension
+    figure: str, versions: Sequence[Version], tolerance: float, by: Dimension
 ) -> Trend | None:
     """Walk along the versions; `None` where fewer than two gave the figure.
 
@@ -359,7 +233,7 @@ def _trend(
         return None
     baseline, *later = versions
     reference = last_good = baseline
-    first_bad: _Version | None = None
+    first_bad: Version | None = None
     steps: list[Step] = []
     for version in later:
         found = compare(figure, reference.trials, version.trials, tolerance)
@@ -389,9 +263,7 @@ def _trend(
     )
 
 
-def _standing(
-    baseline: _Version, reference: _Version, last_good: _Version, newest: _Version
-) -> Change:
+def _standing(baseline: Version, reference: Version, last_good: Version, newest: Version) -> Change:
     """How a figure stands that did not regress."""
     if last_good.name != newest.name:
         return Change.UNDECIDED
@@ -402,7 +274,7 @@ def _changed(good: Sequence[Figures], bad: Sequence[Figures], by: Dimension) -> 
     """What else differs between two groups of trials, in words."""
     found = []
     for name in _CIRCUMSTANCES:
-        if name == _NAMED_BY[by]:
+        if name == NAMED_BY[by]:
             continue
         before, after = (sorted({str(getattr(t, name)) for t in trials}) for trials in (good, bad))
         if before != after:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from results.comparable import Dimension
 from results.comparison import Change
 from results.query import figures
 from results.regression_table import print_regressions
-from results.regressions import Dimension, UnknownBaselineError, find_regressions
+from results.regressions import UnknownBaselineError, find_regressions
 from results.store import FILE_NAME, Store, StoreError
 from results.table import plain
 

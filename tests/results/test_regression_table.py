@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from results.ab import ab_outcomes
+from results.comparable import Dimension
 from results.regression_table import print_ab, print_regressions
-from results.regressions import Dimension, Regressions, find_regressions
+from results.regressions import Regressions, find_regressions
 from tests.results.rounds import rounds
 from tests.results.trials import CELL, failed, in_cell, several
 

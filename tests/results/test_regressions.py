@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from results.comparable import Dimension
 from results.comparison import Change
 from results.regressions import (
-    Dimension,
     Regressions,
     Trend,
     UnknownBaselineError,
