@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from results.errors import StoreError
 from results.matrix.build import DEFAULT_EXPIRY_DAYS
 from results.matrix.make import FOLDER, make_matrix, publish, write_markdown
+from results.site import SiteError
 
 if TYPE_CHECKING:
     from results.matrix.make import Made
@@ -114,14 +115,17 @@ def _make(options: argparse.Namespace, console: Console) -> Made:
     )
     with bar:
         task = bar.add_task("", total=None)
-        made = make_matrix(
-            options.results,
-            options.output or options.results / FOLDER,
-            site=not options.no_site,
-            expiry_days=options.expiry_days,
-            say=lambda text: bar.update(task, description=text),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        try:
+            made = make_matrix(
+                options.results,
+                options.output or options.results / FOLDER,
+                site=not options.no_site,
+                expiry_days=options.expiry_days,
+                say=lambda text: bar.update(task, description=text),
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        except SiteError as error:
+            raise SiteError(f"{error}\n  -> or leave the website out with --no-site") from error
     if made is None:
         raise StoreError(
             f"{options.results}: no trial is stored here\n  -> run `tierlab run` first"

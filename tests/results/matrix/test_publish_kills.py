@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from results.matrix.publish import MARKER, publication
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KILLS = 20
@@ -30,14 +32,17 @@ for version in itertools.count(int(sys.argv[2])):
 """
 
 
-def publisher(target: Path, first: int) -> subprocess.Popen[bytes]:
-    """A process that publishes one version after the other, and has begun."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER, target, str(first)], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
+@contextlib.contextmanager
+def publisher(target: Path, first: int) -> Iterator[None]:
+    """A process that publishes one version after the other until it is killed in the end."""
+    command = [sys.executable, "-c", PUBLISHER, target, str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
 
 
 def version_in(path: Path) -> int:
@@ -61,11 +66,10 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             (folder / str(number)).write_text("0 " * TIMES)
     newest = 0
     for _ in range(KILLS):
-        with publisher(target, newest + 1) as process:
+        with publisher(target, newest + 1):
             for _ in range(dice.randrange(1, 60)):
                 seen = version_in(target / str(dice.randrange(FILES)))
                 assert seen >= newest, "never an older one than before"
-            process.kill()
         versions = {version_in(target / str(number)) for number in range(FILES)}
         assert len(versions) == 1, "never half"
         assert (target / MARKER).is_file()
