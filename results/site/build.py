@@ -15,6 +15,7 @@ from results.matrix.publish import publication
 from results.site import SiteError, pages
 from results.site.context import Context
 from results.site.docs_pages import checkout, documentation
+from results.site.drawing import Drawer
 from results.site.evidence import Proofs
 from results.site.trends import trends
 from results.site.view import rows_of
@@ -39,17 +40,18 @@ def build(matrix: Matrix, source: Path, target: Path, *, store: Store | None = N
     """See `results.site.build_site`."""
     linked = target.resolve().is_relative_to(source.resolve())
     data = Path(os.path.relpath(source, target)).as_posix() if linked else _DATA
-    context = Context(
-        matrix=matrix,
-        rows=rows_of(matrix),
-        proofs=Proofs(folder=source, data=data),
-        trends=trends(store) if store else {},
-        data=data,
-        memory_charts=MEMORY_CHARTS,
-    )
     root = checkout()
     docs = documentation(root) if root else None
-    with publication(target) as folder:
+    with publication(target) as folder, Drawer() as drawer:
+        context = Context(
+            matrix=matrix,
+            rows=rows_of(matrix),
+            proofs=Proofs(folder=source, data=data),
+            trends=trends(store) if store else {},
+            data=data,
+            draw=drawer.draw,
+            memory_charts=MEMORY_CHARTS,
+        )
         work = folder / _WORK
         _write(work, context, docs)
         built = _run_mkdocs(work, matrix, docs)

@@ -1,4 +1,4 @@
-"""Charts as SVG: Vega-Lite specifications, rendered without a browser.
+"""Charts as Vega-Lite specifications.
 
 Each kind of chart is a pure function from points to a specification. Colours are the light ones;
 the style sheet puts the dark ones in their place by attribute, and text and axes take the page's
@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import vl_convert
-from markupsafe import Markup
 
 from results.site.text import clean
 
@@ -30,6 +27,7 @@ _SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross", "triang
 _DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [4, 6])
 _OTHERS: Final = "others"
 _LABEL: Final = 44
+_HALF_A_CHART: Final = 20
 _INK: Final = "currentColor"
 _SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 _CONFIG: Final[dict[str, Any]] = {
@@ -47,6 +45,8 @@ _CONFIG: Final[dict[str, Any]] = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
+        # Labels are cut here, by characters: Vega cuts one in halves, which no XML can hold.
+        "labelLimit": 0,
         # Pages use a font of their own, which may be wider than the one measured here.
         "labelOverlap": "greedy",
         "labelSeparation": 10,
@@ -59,7 +59,7 @@ _CONFIG: Final[dict[str, Any]] = {
         "direction": "horizontal",
         "columns": 2,
         "columnPadding": 28,
-        "labelLimit": 200,
+        "labelLimit": 0,
         "title": None,
         "symbolStrokeColor": _INK,
     },
@@ -126,16 +126,9 @@ class Dated:
     high: float
 
 
-def render(spec: dict[str, Any], title: str) -> Markup:
-    """The chart as SVG to be put into a page: one image with that title.
-
-    Raises:
-        ValueError: the specification is not valid.
-    """
-    svg = vl_convert.vegalite_to_svg({"$schema": _SCHEMA, "config": _CONFIG, **spec})
-    head, body = svg.split(">", 1)
-    label = Markup("<title>{}</title>").format(clean(title))
-    return Markup(head + ' role="img">') + label + Markup(body)  # noqa: S704 - Vega escapes text
+def complete(spec: dict[str, Any]) -> dict[str, Any]:
+    """The specification with what all charts have in common."""
+    return {"$schema": _SCHEMA, "config": _CONFIG, **spec}
 
 
 def forecast_chart(rows: Sequence[Forecast], axis: Axis) -> dict[str, Any]:
@@ -152,7 +145,7 @@ def forecast_chart(rows: Sequence[Forecast], axis: Axis) -> dict[str, Any]:
         "height": {"step": 26},
         "padding": {"left": 40, "top": 5, "right": 10, "bottom": 5},
         "data": {"values": values},
-        "encoding": {"y": y | {"axis": {"domain": False, "ticks": False, "labelLimit": 300}}},
+        "encoding": {"y": y | {"axis": {"domain": False, "ticks": False}}},
         "layer": [
             {
                 "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
@@ -194,6 +187,7 @@ def hits_chart(hits: Sequence[Hit], metric: str) -> dict[str, Any]:
         }
         for hit in hits
     ]
+    columns = 1 if any(len(name) > _HALF_A_CHART for name in series) else 2
     lowest = min(min(hit.expected, hit.measured) for hit in hits) / 1.5
     highest = max(max(hit.expected, hit.measured) for hit in hits) * 1.5
     scale = {"type": "log", "domain": [lowest, highest], "clamp": True}
@@ -229,7 +223,7 @@ def hits_chart(hits: Sequence[Hit], metric: str) -> dict[str, Any]:
                 "encoding": {
                     "x": x | {"field": "expected"},
                     "y": y | {"field": "measured"},
-                    "color": _coloured(series),
+                    "color": _coloured(series) | {"legend": {"columns": columns}},
                     "shape": {
                         "field": "series",
                         "scale": {"domain": series, "range": list(_SHAPES[: len(series)])},
@@ -318,12 +312,12 @@ def lines_chart(
 
 def trend_chart(points: Sequence[Dated], y_title: str) -> dict[str, Any]:
     """The median a version in the order given, with a line from the lowest to the highest."""
-    versions = list(dict.fromkeys(point.version for point in points))
+    versions = list(dict.fromkeys(clean(point.version, _LABEL) for point in points))
     series = _few([point.series for point in points])
     values = [
         {
             "series": _known(p.series, series),
-            "version": p.version,
+            "version": clean(p.version, _LABEL),
             "median": p.median,
             "low": p.low,
             "high": p.high,

@@ -16,7 +16,6 @@ from results.site.charts import (
     forecast_chart,
     hits_chart,
     lines_chart,
-    render,
     trend_chart,
 )
 from results.site.trends import version_key
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from results.memory_curve import Sample
+    from results.site.drawing import Draw
     from results.site.evidence import Proof
     from results.site.trends import VersionFigures
     from results.site.view import Metric, Row
@@ -50,7 +50,7 @@ class Figure:
     caption: str
 
 
-def forecast(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure | None:
+def forecast(draw: Draw, rows: Sequence[Row], names: Sequence[str], title: str) -> Figure | None:
     """Decode speeds of some cells beside what was predicted; `None` where nothing ran."""
     found = [
         Forecast(
@@ -71,7 +71,7 @@ def forecast(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure | 
     rest = f" {left_out} further cells are in the table only." if left_out else ""
     return Figure(
         title=title,
-        svg=render(
+        svg=draw(
             forecast_chart(shown, Axis("decode, tokens a second (logarithmic)", logarithmic=True)),
             title,
         ),
@@ -80,7 +80,7 @@ def forecast(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure | 
     )
 
 
-def hits(rows: Sequence[Row], metric: Metric, title: str) -> Figure | None:
+def hits(draw: Draw, rows: Sequence[Row], metric: Metric, title: str) -> Figure | None:
     """Measured over predicted of one metric; `None` where no cell has both."""
     points = [
         Hit(
@@ -100,13 +100,13 @@ def hits(rows: Sequence[Row], metric: Metric, title: str) -> Figure | None:
         return None
     return Figure(
         title=title,
-        svg=render(hits_chart(points, f"{metric.name}, {metric.unit}"), title),
+        svg=draw(hits_chart(points, f"{metric.name}, {metric.unit}"), title),
         caption="On the dashed line prediction and measurement are the same. Lines to the left and"
         " right: the predicted interval.",
     )
 
 
-def memory(row: Row, proof: Proof, *, whose: str) -> Figure | None:
+def memory(draw: Draw, row: Row, proof: Proof, *, whose: str) -> Figure | None:
     """The memory curve of a cell's newest trial, with what happened when."""
     samples = proof.curve
     kinds = curve_kinds(samples)
@@ -122,7 +122,7 @@ def memory(row: Row, proof: Proof, *, whose: str) -> Figure | None:
     title = f"Memory of {whose}"
     return Figure(
         title=title,
-        svg=render(
+        svg=draw(
             lines_chart(
                 points,
                 "seconds since the start of the trial",
@@ -138,7 +138,9 @@ def memory(row: Row, proof: Proof, *, whose: str) -> Figure | None:
     )
 
 
-def trend(cells: Sequence[tuple[Row, Sequence[VersionFigures]]], *, whose: str) -> Figure | None:
+def trend(
+    draw: Draw, cells: Sequence[tuple[Row, Sequence[VersionFigures]]], *, whose: str
+) -> Figure | None:
     """Decode speed of some cells by browser version; `None` where fewer than two have one."""
     browsers = {version.browser for _, versions in cells for version in versions}
     several = len(browsers) > 1
@@ -164,7 +166,7 @@ def trend(cells: Sequence[tuple[Row, Sequence[VersionFigures]]], *, whose: str) 
     title = f"Decode speed by browser version: {whose}"
     return Figure(
         title=title,
-        svg=render(trend_chart(points, "decode, tokens a second"), title),
+        svg=draw(trend_chart(points, "decode, tokens a second"), title),
         caption="Point: the median; line: from the lowest to the highest.",
     )
 

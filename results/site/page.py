@@ -14,7 +14,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from results.site.text import heading, printed, title
+from results.site.text import heading, name, printed, title
 
 HIDE: Final = ("navigation", "toc")
 
@@ -56,14 +56,14 @@ class Page:
 
 
 def _block(block: Block) -> str:
-    head = f"{'#' * block.level} {heading(block.heading) or 'without a name'} {{ #{block.anchor} }}"
+    head = f"{'#' * block.level} {heading(block.heading)} {{ #{block.anchor} }}"
     # One element is one raw block to Markdown, whatever is in it.
     return f'{head}\n\n<div class="tl">\n{block.html}\n</div>\n'
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("results.site"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -71,6 +71,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=printed,
     )
+    environment.filters["name"] = name
+    return environment
 
 
 def filled(template: str, /, **values: object) -> Markup:

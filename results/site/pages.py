@@ -12,7 +12,7 @@ from results.record import Judgement, Verdict
 from results.site import figures
 from results.site.accuracy import confusion, coverage
 from results.site.page import Block, Page, filled
-from results.site.text import clean, slug
+from results.site.text import clean, name, slug
 from results.site.view import (
     DECODE,
     JUDGEMENT_WORDS,
@@ -22,7 +22,7 @@ from results.site.view import (
     grouped,
     holds,
 )
-from results.table import gigabytes, number
+from results.table import NOTHING, gigabytes, number
 from results.tiers import TIERS, Tier, thresholds
 from results.tiers import rows as threshold_rows
 
@@ -105,8 +105,8 @@ def _filled(template: str, **values: object) -> Markup:
 def _overview(context: Context) -> Page:
     matrix = context.matrix
     filters = [
-        ("model", "model", [(model, clean(model, 60)) for model in sorted(matrix.models)]),
-        ("runtime", "runtime", [(name, clean(name, 60)) for name in sorted(matrix.runtimes)]),
+        ("model", "model", [(model, name(model)) for model in sorted(matrix.models)]),
+        ("runtime", "runtime", [(runtime, name(runtime)) for runtime in sorted(matrix.runtimes)]),
         ("tier", "tier", [(str(tier), TIER_WORDS[tier]) for tier in reversed(TIERS)]),
         ("verdict", "verdict", _verdicts(context.rows)),
         ("section", "section", [(s.section, s.name) for s, _ in by_section(context.rows)]),
@@ -177,9 +177,9 @@ def _device_list(context: Context, devices: dict[str, list[Row]]) -> Page:
                 (
                     f"{slug(device_id)}.html#{section.anchor}",
                     [
-                        entry.name,
-                        entry.profile,
-                        entry.hardware,
+                        name(entry.name),
+                        name(entry.profile),
+                        name(entry.hardware) if entry.hardware else NOTHING,
                         len(cells),
                         sum(row.cell.verdict is Verdict.OK for row in cells),
                         max(row.cell.last_trial_at for row in cells).date().isoformat(),
@@ -215,12 +215,19 @@ def _device(context: Context, device_id: str, rows: list[Row]) -> Page:
     blocks = [Block(1, entry.name, "device", top)]
     for section, cells in by_section(rows):
         figure = figures.forecast(
+            context.draw,
             cells,
             [row.name for row in cells],
             f"Decode speed, predicted and measured: {entry.name}{_marked(section)}",
         )
+        firsts = [those[0] for those in grouped(cells, lambda row: row.model).values()]
         html = _filled(
-            "device_section.html", section=section, rows=cells, root=_BELOW_THE_ROOT, figure=figure
+            "device_section.html",
+            section=section,
+            rows=cells,
+            root=_BELOW_THE_ROOT,
+            figure=figure,
+            badges=[(row, badge) for row in firsts if (badge := context.badge(row))],
         )
         blocks.append(_section_block(section, html))
         blocks += [_cell(context, row) for row in cells]
@@ -243,7 +250,9 @@ def _cell(context: Context, row: Row) -> Block:
         curve_kinds=kinds,
         curve_lines=_curve_lines(proof, kinds),
         trend=trend,
-        trend_figure=figures.trend([(row, trend)], whose=f"{row.name}, on {row.device_name}"),
+        trend_figure=figures.trend(
+            context.draw, [(row, trend)], whose=f"{row.name}, on {row.device_name}"
+        ),
         root=_BELOW_THE_ROOT,
     )
     return Block(3, row.name, row.anchor, html)
@@ -278,8 +287,8 @@ def _model_list(models: dict[str, list[Row]]) -> Page:
                 (
                     f"{slug(model)}.html#{section.anchor}",
                     [
-                        model,
-                        ", ".join(sorted({row.quantisation for row in cells})),
+                        name(model),
+                        name(", ".join(sorted({row.quantisation for row in cells}))),
                         len({row.device_id for row in cells}),
                         len({row.device_id for row in runs}),
                         DECODE.bare(fastest),
@@ -297,6 +306,7 @@ def _model(context: Context, model: str, rows: list[Row]) -> Page:
     blocks = [Block(1, entry.name, "model", top)]
     for section, cells in by_section(rows):
         figure = figures.forecast(
+            context.draw,
             cells,
             [f"{row.device.name}, {row.workload}" for row in cells],
             f"Decode speed, predicted and measured: {entry.name}{_marked(section)}",
@@ -322,7 +332,9 @@ def _predictions(context: Context) -> Page:
     ]
     for section, rows in by_section(context.rows):
         charts = [
-            figures.hits(rows, metric, f"{section.name}: {metric.name}, predicted and measured")
+            figures.hits(
+                context.draw, rows, metric, f"{section.name}: {metric.name}, predicted and measured"
+            )
             for metric in METRICS
         ]
         wrong = {Judgement.OVER_PROMISE, Judgement.UNDER_PROMISE}
@@ -367,9 +379,9 @@ def _trends(context: Context) -> Page:
             rows, lambda row: (row.device_page, row.device_name, row.model)
         ).items():
             cells = [(row, context.trends[row.key]) for row in those]
-            name = f"{device}, {model}"
-            figure = figures.trend(cells, whose=name)
-            lines.append({"name": name, "address": page, "figure": figure, "cells": cells})
+            whose = f"{device}, {model}"
+            figure = figures.trend(context.draw, cells, whose=whose)
+            lines.append({"name": whose, "address": page, "figure": figure, "cells": cells})
         blocks.append(
             _section_block(section, _filled("trends_section.html", section=section, lines=lines))
         )

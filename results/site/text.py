@@ -15,10 +15,13 @@ from markupsafe import Markup
 from results.matrix import names
 from results.table import plain
 
-LONGEST: Final = 4_000
+LONGEST: Final = 2_000
 """Characters of one text that a page shows; the evidence file has the whole."""
 
-_LONGEST_NAME: Final = 60
+NAMELESS: Final = "without a name"
+
+_LONGEST_FILE_NAME: Final = 60
+_LONGEST_NAME: Final = 70
 _LONGEST_TITLE: Final = 90
 # Quotes and brackets that look alike and mean nothing to HTML, for where nothing is escaped.
 _HARMLESS: Final = str.maketrans(
@@ -31,6 +34,8 @@ _HARMLESS: Final = str.maketrans(
         "`": "\N{PRIME}",
     }
 )
+# Neither controls nor halves of characters, and still without a place in XML, which a chart is.
+_NOT_IN_XML: Final = dict.fromkeys((0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")
 # All ASCII punctuation, but what Markdown never reads as markup inside a heading.
 _MARKUP = re.compile(r"[!-~]")
 _NO_MARKUP: Final = frozenset("0123456789-.,/:;()%?=+")
@@ -41,8 +46,13 @@ _RESERVED: Final = frozenset({"index"})
 
 def clean(value: object, longest: int = LONGEST) -> str:
     """One line of text without control characters, cut where it is longer than a page can bear."""
-    text = plain(str(value))
+    text = plain(str(value)).translate(_NOT_IN_XML)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def name(value: object) -> str:
+    """A name as tables and links show it: cut where it would push everything else away."""
+    return clean(value, _LONGEST_NAME).strip() or NAMELESS
 
 
 def printed(value: object) -> object:
@@ -57,15 +67,15 @@ def slug(text: str) -> str:
     that tells it apart.
     """
     fit = _FIT_FOR_NAMES.fullmatch(text) and ".." not in text and text not in _RESERVED
-    if fit and len(text) <= _LONGEST_NAME:
+    if fit and len(text) <= _LONGEST_FILE_NAME:
         return text
-    readable = names.slug(text)[:_LONGEST_NAME].rstrip("-")
+    readable = names.slug(text)[:_LONGEST_FILE_NAME].rstrip("-")
     return f"{readable or 'x'}-{names.short_hash(text)}"
 
 
 def title(text: str) -> str:
     """A title that holds no character that HTML could take for markup."""
-    return clean(text, _LONGEST_TITLE).translate(_HARMLESS)
+    return clean(text, _LONGEST_TITLE).translate(_HARMLESS).strip() or NAMELESS
 
 
 def heading(text: str) -> str:
@@ -74,5 +84,5 @@ def heading(text: str) -> str:
         lambda found: (
             found[0] if found[0].isalnum() or found[0] in _NO_MARKUP else f"&#{ord(found[0])};"
         ),
-        title(text).strip(),
+        title(text),
     )

@@ -221,6 +221,80 @@ def trials() -> list[Record]:
     return [*records, old.model_copy(update={"started_at": NOW - timedelta(days=200)})]
 
 
+HOSTILE: Final = (
+    "<script>window.owned=1;alert(1)</script>",
+    '"><img src=x onerror="window.owned=1;alert(1)">',
+    "'\"></script></title></textarea></select></table></div><svg onload=window.owned=1>",
+    "{{ 7*7 }}{% set owned = 1 %}{# gone #}${7*7}",
+    "[click](javascript:window.owned=1) `code` **bold** ![i](http://192.0.2.1/i.png)",
+    "# heading | a | b |\n\n---\ntitle: owned\n---\n{: onclick=window.owned=1 }",
+    "javascript:window.owned=1",
+    "../../../../etc/passwd",
+    "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \x1b[31mred\x07\x00\x02wzxhzdk:0\x03",
+    "W" * 10_000,
+    "<!-- gone --> &lt;b&gt; ]]> <![CDATA[ x ]]> &#60;script&#62;",
+    "",
+)
+"""What a device, a page or somebody else's store may say."""
+
+
+def hostile_trials() -> list[Record]:
+    """Every hostile text in every place where a record holds text."""
+    kinds = ("android", "desktop")
+    return [_hostile(text, number, kinds[number % 2]) for number, text in enumerate(HOSTILE)]
+
+
+def _hostile(text: str, number: int, kind: str) -> Record:
+    verdict = Verdict.OOM if number % 4 > 1 else Verdict.OK
+    base = trial(1000 + number, MACHINES[0], MODELS[0], RUNTIMES[0])
+    conditions = base.conditions.model_copy(
+        update={
+            "browser": text,
+            "browser_version": text,
+            "runtime_version": text,
+            "operating_system": text,
+            "adapter": text,
+            "software_adapter": number % 3 == 0,
+            "cpu": text,
+        }
+    )
+    evidence = Evidence(
+        at_seconds=1.0, source=Source.PAGE, kind=Kind.PHASE, detail={"name": text, text: text}
+    )
+    return base.model_copy(
+        update={
+            "trial_id": f"{kind}{number}{text}",
+            "device": DeviceRecord(
+                profile=f"{kind}{text}",
+                name=text,
+                kind=kind,
+                host="secret-host",
+                emulated=number % 3 == 1,
+                memory_limit_bytes=1,
+            ),
+            "workload": WorkloadRecord(
+                model=text,
+                quantisation=text,
+                runtime=f"{text}/webgpu",
+                prompt_tokens=16,
+                output_tokens=8,
+                source=text,
+                variant=text,
+            ),
+            "artifact": ArtifactRecord(
+                key=text, kind="synthetic", format=text, total_bytes=1, sha256=text
+            ),
+            "conditions": conditions,
+            "prediction": base.prediction.model_copy(update={"reason": text}),
+            "verdict": verdict,
+            "cause": text,
+            "explanation": text,
+            "evidence": (evidence, *base.evidence),
+            "judgement_reason": text,
+        }
+    )
+
+
 def publish(records: list[Record], folder: Path) -> tuple[Matrix, Store]:
     """Store the records with their memory curves, and write the matrix; the store is open."""
     results = folder / "results"
