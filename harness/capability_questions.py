@@ -38,9 +38,11 @@ PACKAGES: Final = {
 }
 
 _BUDGET_MS: Final = 300
-# On WebAssembly LiteRT has the native engine's kernels: 7e-8 was seen. On WebGPU activations stay
-# floats, which those round to 8 bits before each product: 0.0135 was seen (SwiftShader).
-_TOLERANCES: Final = {"wasm": 1e-4, "webgpu": 0.05}
+# On WebAssembly LiteRT has the native engine's kernels: 6e-7 was seen with float weights, and with
+# quantised ones for one token. For several tokens at once both round activations to 8 bits, and not
+# in the same way: 0.0064 (int8) and 0.007 (int4) at the width of gemma-3-270m. On WebGPU activations
+# stay floats: 0.0135 (SwiftShader). A wrong layer is off by about 1.
+_TOLERANCES: Final = {"wasm": 0.02, "webgpu": 0.05}
 _SECONDS: Final = 120.0
 
 Backend = Literal["cpu", "wasm", "webgl", "webgpu"]
