@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.ab import AS_INSTALLED, AbPlan, plan_ab
+from harness.ab import AS_INSTALLED, AbPlan, Setup, plan_ab
+from harness.devices.browsers import InstalledBrowser, find_browser
 from harness.errors import UserError
-from harness.models import Workload
+from harness.laboratory import Laboratory, LaboratorySettings
+from harness.models import MODELS, Workload, tiny
 from harness.packages import NODE_MODULES, node_modules, packages_from
+from harness.profiles import load_profiles
 from harness.runtimes import find_runtime
+from harness.trial import TrialSettings
+from results.ab import Mark, mark_of
 from results.comparison import TOLERANCE
+from results.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,3 +163,35 @@ def test_a_version_is_that_of_the_folder_in_use(tmp_path: Path) -> None:
 def test_what_is_installed_is_the_default() -> None:
     assert (AS_INSTALLED.browser, AS_INSTALLED.node_modules) == (None, NODE_MODULES)
     assert AS_INSTALLED.mark is None
+
+
+@pytest.mark.integration
+def test_a_trial_runs_with_the_browser_and_the_packages_of_its_setup(
+    browser: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real browser behind a script that leaves a trace; an engine that fails in its own way."""
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    model = tiny(MODELS["gemma-2b"])
+    monkeypatch.setitem(MODELS, model.id, model)
+    profile = load_profiles()["desktop"]
+    real = find_browser(profile.browser)
+    assert isinstance(real, InstalledBrowser), real
+    trace = tmp_path / "trace"
+    script = browser("other-browser", f'echo started >> "{trace}"\nexec "{real.path}" "$@"')
+    folder = packages(tmp_path / "other", "@wllama/wllama", "9.9.9") / "node_modules"
+    esm = folder / "@wllama" / "wllama" / "esm"
+    esm.mkdir()
+    (esm / "index.js").write_text("throw new Error('this is the other folder');\n")
+    workload = Workload(model.id, "q8_0", "wllama/wasm", 4, 2)
+    mark = Mark(by="runtime", side="B", round=0)
+    settings = LaboratorySettings(TrialSettings("run-1", tmp_path / "results"))
+    with Store.open(tmp_path / "results") as store:
+        store.start_run("run-1", "")
+    with Laboratory(settings) as lab:
+        record = lab.trial(profile, workload, setup=Setup(script, folder, mark))
+    assert "this is the other folder" in record.explanation
+    assert record.conditions.runtime_version == "9.9.9"
+    assert record.conditions.browser_version == real.version
+    assert mark_of(record) == mark
+    assert trace.read_text().splitlines() == ["started"] * 3  # its version, the probe, the load
