@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from hypothesis import given, settings
@@ -315,6 +316,13 @@ def test_what_is_not_delivered_in_time_waits(store: Store) -> None:
     assert sending.progress.problem == "down"
     sender(store, database).send()
     assert len(database.kept) == 4
+
+
+def test_a_sender_that_shall_stop_begins_no_further_batch(store: Store) -> None:
+    fill(store, "a", "b", "c")
+    database = Database()
+    sender(store, database, most=2, rest=lambda _: len(database.requests) < 2).send()
+    assert trials(store) == ["c"]
 
 
 def test_a_wrong_setting_ends_it_at_once(store: Store) -> None:
@@ -795,6 +803,57 @@ def test_a_courier_without_a_store(tmp_path: Path) -> None:
     courier.start()
     told = courier.finish(10)
     assert told.startswith(f"InfluxDB: {tmp_path}/file/store.sqlite3: cannot be opened")
+
+
+def test_a_courier_looks_once_more_when_the_run_is_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last record came, and the run ended, just as it had found the outbox empty."""
+    database, waiting = Database(), ["b"]
+
+    class Writer(Database):
+        def __init__(self, _: InfluxSettings) -> None:
+            super().__init__()
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, lines: Sequence[str]) -> None:
+            database.write(lines)
+            if lines[0].startswith("outbox") and waiting:
+                with Store.open(store.path.parent) as own:
+                    fill(own, waiting.pop())
+                courier._ending.set()
+
+    monkeypatch.setattr(courier_module, "Influx", Writer)
+    fill(store, "a")
+    courier = Courier(store.path.parent, InfluxSettings("http://here"))
+    courier.start()
+    courier._thread.join(30)
+    assert trials(store) == []
+    assert courier.finish(10) == "InfluxDB: 2 records delivered"
+
+
+def test_a_courier_does_not_wait_for_what_comes_too_late(tmp_path: Path) -> None:
+    courier = Courier(tmp_path, InfluxSettings("http://here"))
+    courier._ending.set()
+    courier._deadline = time.monotonic() + 60
+    waited = []
+
+    class Never(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return False
+
+    courier._stopped = Never()
+    assert not courier._pause(3_600, asked=True, failing_seconds=0)
+    assert waited == []
+    assert courier._pause(3_600, asked=False, failing_seconds=0)
+    assert courier._pause(5, asked=True, failing_seconds=0)
+    assert waited == [1, pytest.approx(5, abs=1)]
 
 
 def test_a_courier_leaves_the_processor_to_the_trials(tmp_path: Path) -> None:
