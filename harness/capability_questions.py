@@ -40,8 +40,8 @@ PACKAGES: Final = {
 _BUDGET_MS: Final = 300
 # On WebAssembly LiteRT has the native engine's kernels: 6e-7 was seen with float weights, and with
 # quantised ones for one token. For several tokens at once both round activations to 8 bits, and not
-# in the same way: 0.0064 (int8) and 0.007 (int4) at the width of gemma-3-270m. On WebGPU activations
-# stay floats: 0.0135 (SwiftShader). A wrong layer is off by about 1.
+# in the same way: 0.0064 (int8) and 0.007 (int4) at the width of gemma-3-270m. On WebGPU
+# activations stay floats: 0.0135 (SwiftShader). A wrong layer is off by about 1.
 _TOLERANCES: Final = {"wasm": 0.02, "webgpu": 0.05}
 _SECONDS: Final = 120.0
 
