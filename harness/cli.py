@@ -17,7 +17,8 @@ from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
-from results import regressions_commands
+from results import outbox_commands, regressions_commands
+from results.influx_settings import InfluxError
 from results.report import print_report
 from results.store import Store, StoreError
 from results.table import gigabytes, plain
@@ -34,6 +35,7 @@ examples:
   tierlab tiers                        the thresholds, each with its source
   tierlab model make gemma-3-270m      write a model file with random weights
   tierlab runs show                    the records of the last run
+  tierlab outbox list                  what still has to be sent to InfluxDB
   tierlab regressions --by browser     what became worse, and since which build
 """
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         code: int = options.func(options)
-    except (UserError, StoreError) as error:
+    except (UserError, StoreError, InfluxError) as error:
         Console(stderr=True).print(f"tierlab: {error}", style="red", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
+    outbox_commands.add_parser(commands)
     regressions_commands.add_parser(commands)
 
     runs = commands.add_parser("runs", help="look at stored records")

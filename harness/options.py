@@ -15,6 +15,7 @@ from harness.load import Deadlines
 from harness.models import Workload, find_model, find_quantisation
 from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
 from harness.runtimes import BEST, RUNTIMES, find_runtime
+from harness.sending import add_options as add_influx_options
 from harness.sources import DEFAULT_SOURCE, SOURCES, find_source
 from harness.trial import TrialSettings
 from harness.weights.real import real_artifact, refuse_unread
@@ -103,6 +104,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where records and raw evidence go (default: %(default)s)",
     )
+    add_influx_options(group)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
     add(
@@ -234,7 +236,7 @@ def _check_numbers(config: pytest.Config) -> None:
     for name in ("--prompt-tokens", "--output-tokens", "--probe-budget", "--claim-rounds"):
         if config.getoption(name) < 1:
             raise UserError(f"{name}={config.getoption(name)} must be at least 1")
-    for name in ("--timeout-load", "--timeout-token"):
+    for name in ("--timeout-load", "--timeout-token", "--influx-wait"):
         if not 0 < config.getoption(name) < float("inf"):
             raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
 

@@ -23,6 +23,7 @@ from harness.laboratory import Laboratory
 from harness.options import Plan, add_options, make_plan, unusable
 from harness.probe.run import ProbeFailedError
 from harness.profiles import Profile, load_profiles
+from harness.sending import influx_settings, start_sending
 from results.report import print_report
 from results.store import Store, StoreError
 from results.table import plain
@@ -104,7 +105,10 @@ def pytest_configure(config: pytest.Config) -> None:
     plan = _plan(config)
     if plan is not None and not hasattr(config, "workerinput"):
         run_id = config.stash[RUN_ID]
+        influx = influx_settings(config)
         _with_store(plan, lambda store: store.start_run(run_id, " ".join(sys.argv)))
+        if influx is not None and not config.option.collectonly:
+            start_sending(config, plan.settings.trial.results, influx)
 
 
 def _plan(config: pytest.Config) -> Plan | None:
