@@ -60,6 +60,7 @@ def publication(target: Path) -> Iterator[Path]:
             _sweep(target)
             refuse_foreign(target)
             staging, lock = _staging_for(target)
+        _under_construction.add(_identity(lock))
         try:
             yield staging
             _mark(staging)
@@ -70,6 +71,7 @@ def publication(target: Path) -> Iterator[Path]:
         finally:
             # What is here now is what was built in vain, or what was published before.
             shutil.rmtree(staging, ignore_errors=True)
+            _under_construction.discard(_identity(lock))
             os.close(lock)
 
 
@@ -156,13 +158,27 @@ def _lock(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def _alone_in(parent: Path) -> Iterator[None]:
-    """One publisher at a time looks for leftovers, and lets folders change places."""
+    """One publisher at a time looks for leftovers, and lets folders change places.
+
+    In a folder that this process has under construction it is alone already: a publication inside
+    of another would wait for itself.
+    """
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _identity(descriptor) not in _under_construction:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+_under_construction: set[tuple[int, int]] = set()
+"""The folders that this process builds in, by device and inode."""
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def _sweep(target: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,22 @@ def test_another_replaces_all_of_it(target: Path) -> None:
     put(target, one="new")
     assert held(target) == {"one": "new"}
     assert beside(target) == []
+
+
+def test_one_inside_of_another(tmp_path: Path) -> None:
+    # In a process of its own: what waits for itself waits for ever.
+    code = """
+import sys
+from pathlib import Path
+from results.matrix.publish import publication
+for text in ("old", "new"):
+    with publication(Path(sys.argv[1])) as folder, publication(folder / "site") as inner:
+        (inner / "index.html").write_text(text)
+"""
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", code, tmp_path / "matrix"]
+    subprocess.run(command, cwd=root, check=True, timeout=60)
+    assert (tmp_path / "matrix/site/index.html").read_text() == "new"
 
 
 def test_an_empty_folder_may_be_replaced(target: Path) -> None:
