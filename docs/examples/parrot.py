@@ -45,11 +45,11 @@ class Parrot:
     host: Literal["worker"] = "worker"
 
     def version(self) -> str:
-        """Engines from npm say `package_version("name")` here."""
+        """Engines from npm have this, and the next two, from `NpmEngine` (base.py)."""
         return "1.0"
 
     def missing(self) -> str | None:
-        """Engines from npm say `missing_package("name")` here."""
+        """Nothing is missing, ever."""
         return None
 
     def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from harness.errors import UserError
 from harness.packages import node_modules
@@ -86,6 +86,33 @@ class NativeRuntime(Runtime, Protocol):
         """The Python module of the child: `python -m MODULE`."""
 
 
+class NpmEngine:
+    """What most engines from npm answer alike; a base for convenience, where `Runtime` is the seam.
+
+    Attributes:
+        package: its npm package.
+    """
+
+    __slots__ = ()
+    package: ClassVar[str]
+
+    def version(self) -> str:
+        """See `Runtime.version`."""
+        return package_version(self.package)
+
+    def missing(self) -> str | None:
+        """See `Runtime.missing`."""
+        return missing_package(self.package)
+
+    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
+        """See `Runtime.exact_quantisation`: names are taken as they are."""
+        return name
+
+    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
+        """See `Runtime.threads`: one."""
+        return 1
+
+
 def package_version(package: str) -> str:
     """The version of an installed npm package.
 
@@ -135,6 +162,15 @@ def no_webgpu(report: ProbeReport, *, needs: tuple[str, ...] = ()) -> str | None
     lacking = [feature for feature in needs if feature not in webgpu.adapter.features]
     if lacking:
         return f"the WebGPU adapter lacks {' and '.join(lacking)}, which the engine needs"
+    return None
+
+
+def not_written(model: Architecture, recipe: Recipe) -> str | None:
+    """Why no artifact can be made of a model by that recipe, or `None`."""
+    try:
+        recipe.key(model)
+    except UserError as error:
+        return f"{error.problem}; {error.next_step}"
     return None
 
 

@@ -7,11 +7,10 @@ graphs with signatures for prefill and decode, as the engine takes them natively
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.errors import UserError
 from harness.models import find_quantisation
-from harness.runtimes.base import missing_package, not_taken, package_version
+from harness.runtimes.base import NpmEngine, not_taken, not_written
 from harness.runtimes.litert_lm_wasm_cost import COST, QUANTISATIONS
 from harness.runtimes.litert_lm_web import PACKAGE, LiteRtLmWeb
 from harness.weights.tflite import PrefillDecodeRecipe
@@ -29,37 +28,23 @@ MOST_BYTES: Final = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class LiteRtLmWasm:
+class LiteRtLmWasm(NpmEngine):
     """The engine on the processor."""
 
+    package: ClassVar[str] = PACKAGE
     id: str = "litert-lm/wasm"
     backend: Literal["wasm"] = "wasm"
     adapter: str = "/adapters/litert_lm_web.js"
     host: Literal["page"] = "page"
     quantisations: tuple[str, ...] = QUANTISATIONS
 
-    def version(self) -> str:
-        """See `Runtime.version`."""
-        return package_version(PACKAGE)
-
-    def missing(self) -> str | None:
-        """See `Runtime.missing`."""
-        return missing_package(PACKAGE)
-
-    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
-        """See `Runtime.exact_quantisation`."""
-        return name
-
     def unsupported(
         self, model: Architecture, quantisation: str, report: ProbeReport
     ) -> str | None:
         """See `Runtime.unsupported`."""
-        if reason := not_taken(quantisation, self):
+        recipe = PrefillDecodeRecipe(quantisation=quantisation)
+        if reason := not_taken(quantisation, self) or not_written(model, recipe):
             return reason
-        try:
-            PrefillDecodeRecipe(quantisation=quantisation).key(model)
-        except UserError as error:
-            return f"{error.problem}; {error.next_step}"
         size = model.parameters * find_quantisation(quantisation).bits // 8
         if size > MOST_BYTES:
             return f"{size / 1e9:.2f} GB of weights: {self.id} finds nothing in a file above 2 GiB"
@@ -73,10 +58,6 @@ class LiteRtLmWasm:
     ) -> PrefillDecodeRecipe:
         """See `Runtime.recipe`."""
         return PrefillDecodeRecipe(quantisation=quantisation)
-
-    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
-        """See `Runtime.threads`: the package has no build with threads."""
-        return 1
 
     def cost(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.runtimes.base import missing_package, no_webgpu, not_taken, package_version
+from harness.runtimes.base import NpmEngine, no_webgpu, not_taken
 from harness.runtimes.litert_lm_web_cost import engine_cost
 from harness.runtimes.mediapipe import CONTEXT_TOKENS, above_limits, no_graph
 from harness.weights.mediapipe.recipe import QUANTISATIONS, MediaPipeRecipe
@@ -21,9 +21,10 @@ PACKAGE: Final = "@litert-lm/core"
 
 
 @dataclass(frozen=True, slots=True)
-class LiteRtLmWeb:
+class LiteRtLmWeb(NpmEngine):
     """The engine on one backend."""
 
+    package: ClassVar[str] = PACKAGE
     backend: Literal["wasm", "webgpu"]
     adapter: str = "/adapters/litert_lm_web.js"
     host: Literal["page"] = "page"
@@ -33,18 +34,6 @@ class LiteRtLmWeb:
     def id(self) -> str:
         """See `Runtime.id`."""
         return f"litert-lm/{self.backend}"
-
-    def version(self) -> str:
-        """See `Runtime.version`."""
-        return package_version(PACKAGE)
-
-    def missing(self) -> str | None:
-        """See `Runtime.missing`."""
-        return missing_package(PACKAGE)
-
-    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
-        """See `Runtime.exact_quantisation`."""
-        return name
 
     def unsupported(
         self, model: Architecture, quantisation: str, report: ProbeReport
@@ -65,10 +54,6 @@ class LiteRtLmWeb:
     ) -> Recipe:
         """See `Runtime.recipe`."""
         return MediaPipeRecipe(quantisation, "litertlm")
-
-    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
-        """See `Runtime.threads`."""
-        return 1
 
     def cost(
         self,

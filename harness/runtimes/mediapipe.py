@@ -6,9 +6,9 @@ Its makers keep it running and point to LiteRT-LM (`litert_lm_web`), which loads
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.runtimes.base import missing_package, no_webgpu, not_taken, package_version
+from harness.runtimes.base import NpmEngine, no_webgpu, not_taken
 from harness.runtimes.mediapipe_cost import engine_cost
 from harness.weights.mediapipe.recipe import (
     QUANTISATIONS,
@@ -30,26 +30,15 @@ CONTEXT_TOKENS: Final = 1280
 
 
 @dataclass(frozen=True, slots=True)
-class MediaPipe:
+class MediaPipe(NpmEngine):
     """The engine."""
 
+    package: ClassVar[str] = PACKAGE
     id: str = "mediapipe/webgpu"
     backend: Literal["webgpu"] = "webgpu"
     adapter: str = "/adapters/mediapipe.js"
     host: Literal["worker"] = "worker"
     quantisations: tuple[str, ...] = QUANTISATIONS
-
-    def version(self) -> str:
-        """See `Runtime.version`."""
-        return package_version(PACKAGE)
-
-    def missing(self) -> str | None:
-        """See `Runtime.missing`."""
-        return missing_package(PACKAGE)
-
-    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
-        """See `Runtime.exact_quantisation`."""
-        return name
 
     def unsupported(
         self, model: Architecture, quantisation: str, report: ProbeReport
@@ -70,10 +59,6 @@ class MediaPipe:
     ) -> MediaPipeRecipe:
         """See `Runtime.recipe`."""
         return MediaPipeRecipe(quantisation, "task")
-
-    def threads(self, report: ProbeReport) -> int:  # noqa: ARG002
-        """See `Runtime.threads`."""
-        return 1
 
     def cost(
         self,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from harness.runtimes.base import (
     HALF_FLOATS,
+    NpmEngine,
     isolated_threads,
-    missing_package,
     no_webgpu,
     not_taken,
-    package_version,
 )
 from harness.runtimes.onnxruntime_web_cost import engine_cost
 from harness.weights.onnx.recipe import FAMILIES, QUANTISATIONS, OnnxRecipe
@@ -35,9 +34,10 @@ _BUNDLES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxRuntimeWeb:
+class OnnxRuntimeWeb(NpmEngine):
     """The engine on one backend."""
 
+    package: ClassVar[str] = PACKAGE
     backend: Literal["wasm", "webgpu"]
     adapter: str = "/adapters/onnxruntime_web.js"
     host: Literal["worker"] = "worker"
@@ -47,18 +47,6 @@ class OnnxRuntimeWeb:
     def id(self) -> str:
         """See `Runtime.id`."""
         return f"{PACKAGE}/{self.backend}"
-
-    def version(self) -> str:
-        """See `Runtime.version`."""
-        return package_version(PACKAGE)
-
-    def missing(self) -> str | None:
-        """See `Runtime.missing`."""
-        return missing_package(PACKAGE)
-
-    def exact_quantisation(self, model: Architecture, name: str) -> str:  # noqa: ARG002
-        """See `Runtime.exact_quantisation`."""
-        return name
 
     def unsupported(
         self, model: Architecture, quantisation: str, report: ProbeReport

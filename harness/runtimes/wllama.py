@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.errors import UserError
 from harness.packages import node_modules
 from harness.runtimes.base import (
     HALF_FLOATS,
+    NpmEngine,
     isolated_threads,
-    missing_package,
     no_webgpu,
     not_taken,
+    not_written,
     package_version,
 )
 from harness.runtimes.wllama_cost import engine_cost
-from harness.weights.gguf.recipe import FAMILIES, GgufRecipe, check, exact_quantisation
+from harness.weights.gguf.recipe import GgufRecipe, exact_quantisation
 
 if TYPE_CHECKING:
     from harness.models import Architecture
@@ -38,9 +38,10 @@ CONTEXT_TOKENS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Wllama:
+class Wllama(NpmEngine):
     """The engine on one backend."""
 
+    package: ClassVar[str] = PACKAGE
     backend: Literal["wasm", "webgpu"]
     adapter: str = "/adapters/wllama.js"
     host: Literal["worker"] = "worker"
@@ -58,10 +59,6 @@ class Wllama:
         found = _LLAMA.search(module.read_text(encoding="utf-8")) if module.is_file() else None
         return f"{version} ({found[1]})" if found else version
 
-    def missing(self) -> str | None:
-        """See `Runtime.missing`."""
-        return missing_package(PACKAGE)
-
     def exact_quantisation(self, model: Architecture, name: str) -> str:
         """See `Runtime.exact_quantisation`."""
         return exact_quantisation(model, name)
@@ -70,14 +67,9 @@ class Wllama:
         self, model: Architecture, quantisation: str, report: ProbeReport
     ) -> str | None:
         """See `Runtime.unsupported`."""
-        if reason := not_taken(quantisation, self):
+        recipe = GgufRecipe(quantisation)
+        if reason := not_taken(quantisation, self) or not_written(model, recipe):
             return reason
-        if model.family not in FAMILIES:
-            return f"there is no GGUF of the family {model.family} here"
-        try:
-            check(model, GgufRecipe(quantisation))
-        except UserError as error:
-            return f"{error.problem}; {error.next_step}"
         environment = report.environment
         if not environment.wasm_simd:
             return "the browser has no WebAssembly SIMD"

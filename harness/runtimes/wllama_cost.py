@@ -4,10 +4,10 @@ llama.cpp multiplies quantised weights with activations rounded to int8, which t
 kernels do too, in another way: hence a factor for each way of storing weights (`accuracy`), and
 another one for prefill (`prefill_accuracy`).
 
-Speeds: single loads on 2-core x86-64 machines with 2 threads and Chromium 156, each against the probe
-of the same trial (`dot_int8` 3.6 GB/s, `dot_int4` 1.4 GB/s, `gemm_m16` 38 Gflop/s where it was quiet).
-The expected values are from the last loads through the harness on a host at rest; the bounds hold
-what was seen before, up to twice as fast.
+Speeds: single loads on 2-core x86-64 machines with 2 threads and Chromium 156, each against the
+probe of the same trial (`dot_int8` 3.6 GB/s, `dot_int4` 1.4 GB/s, `gemm_m16` 38 Gflop/s where it
+was quiet). The expected values are from the last loads through the harness on a host at rest; the
+bounds hold what was seen before, up to twice as fast.
 """
 
 from __future__ import annotations

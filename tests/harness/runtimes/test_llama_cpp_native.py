@@ -76,7 +76,7 @@ def test_a_package_that_is_missing_is_said_with_the_way_to_get_it(
         ("gemma-3-270m", "q8_0", None),
         ("gemma-3-270m", "q4_k", "not a multiple of the block of 256"),
         ("gemma-2b", "int4", "llama.cpp/native takes q4_k, q8_0, q4_0, fp16, not int4"),
-        ("gemma-4-e2b", "q8_0", "no GGUF of the family gemma4"),
+        ("gemma-4-e2b", "q8_0", "no GGUF layout for gemma-4-e2b"),
     ],
 )
 def test_what_it_cannot_run_is_known_before(

@@ -74,7 +74,7 @@ def test_what_it_takes_is_supported() -> None:
     ("model_id", "quantisation", "environment", "reason"),
     [
         ("gemma-2b", "int3", {}, "wllama/wasm takes q4_k, q8_0, q4_0, fp16, fp32, not int3"),
-        ("phi-2", "q8_0", {}, "no GGUF of the family phi"),
+        ("phi-2", "q8_0", {}, "no GGUF layout for phi-2: its family is phi"),
         ("gemma-3-270m", "q4_k", {}, "use q8_0"),
         ("gemma-2b", "q4_k", {"wasm_simd": False}, "no WebAssembly SIMD"),
         ("gemma-2b", "q4_k", {"wasm_memory64": False}, "no 64-bit WebAssembly memory"),
@@ -106,21 +106,26 @@ def test_threads_need_isolation() -> None:
     ("model_id", "quantisation", "decode", "prefill"),
     [
         ("gemma-2b", "q4_k", 5.1, 7.5),
+        ("gemma-2b", "q4_k", 2.97, 4.31),
         ("gemma-2b", "q8_0", 2.7, 4.4),
         ("gemma-3-1b-it", "q8_0", 6.5, 11.4),
         ("gemma-3-270m", "q8_0", 22.4, 71),
+        ("gemma-3-270m", "q8_0", 9.14, 25.7),
         ("gemma-3-1b-it", "q4_0", 3.3, 4.6),
     ],
 )
-def test_speeds_are_near_those_that_were_measured(
+def test_speeds_that_were_measured_lie_within_what_is_predicted(
     model_id: str, quantisation: str, decode: float, prefill: float
 ) -> None:
     prediction = foresee(model_id, quantisation)
     assert prediction.verdict == "ok"
-    assert prediction.decode_tokens_per_s is not None
-    assert prediction.prefill_tokens_per_s is not None
-    assert prediction.decode_tokens_per_s.expected == pytest.approx(decode, rel=0.25)
-    assert prediction.prefill_tokens_per_s.expected == pytest.approx(prefill, rel=0.35)
+    for found, measured in (
+        (prediction.decode_tokens_per_s, decode),
+        (prediction.prefill_tokens_per_s, prefill),
+    ):
+        assert found is not None
+        assert found.low <= measured <= found.high
+        assert found.high < 6 * found.low  # or anything would
 
 
 def test_it_ends_at_four_gibibytes_whatever_the_memory() -> None:

@@ -70,7 +70,7 @@ for text in ("old", "new"):
         (inner / "index.html").write_text(text)
 """
     root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", code, tmp_path / "matrix"]
+    command = [sys.executable, "-c", code, str(tmp_path / "matrix")]
     subprocess.run(command, cwd=root, check=True, timeout=60)
     assert (tmp_path / "matrix/site/index.html").read_text() == "new"
 
