@@ -10,18 +10,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from results.errors import StoreError
 from results.figures import METRICS
+from results.matrix.groups import groups
 from results.matrix.model import BY_SEVERITY, Matrix, Section
 from results.matrix.names import file_name_of, unique_slugs
-from results.query import count_faults, latest_of_cells
+from results.query import count_faults
 from results.record import Verdict
 from results.tiers import decode_tier, lower, prefill_tier
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from results.figures import CellKey, Figures
+    from results.matrix.groups import Device, Group, Outcome
     from results.record import Record
     from results.store import Store
 
 DEFAULT_EXPIRY_DAYS: Final = 90
-MOST_TRIALS: Final = 30
-"""So many trials of a cell are looked at; what is older says little of today's versions."""
 
 METRIC_MEANINGS: Final = dict(
     zip(
@@ -54,52 +53,7 @@ Values = dict[str, Any]
 ValueTree = dict[str, dict[str, dict[str, dict[str, list[Values]]]]]
 
 _figures_of: Final = attrgetter(*METRICS)
-_alike: Final = attrgetter(
-    "browser",
-    "browser_version",
-    "runtime_version",
-    "artifact_key",
-    "prompt_tokens",
-    "output_tokens",
-)
 _SEVERITY: Final = {str(verdict): rank for rank, verdict in enumerate(BY_SEVERITY)}
-
-
-class _Device(NamedTuple):
-    """What makes a device of the matrix."""
-
-    profile: str
-    hardware: str
-    limited: bool
-
-    @property
-    def text(self) -> str:
-        """What its id is made of."""
-        words = (self.profile, self.hardware, "limited" if self.limited else "")
-        return " ".join(word for word in words if word)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """A cell, and its newest trials that are alike, the newest first."""
-
-    key: CellKey
-    trials: list[Figures]
-
-    @property
-    def device(self) -> _Device:
-        return _Device(self.key.profile, self.key.hardware, self.key.limited)
-
-    @property
-    def newest(self) -> Figures:
-        return self.trials[0]
-
-    @property
-    def section(self) -> Section:
-        """A limited device with a GPU in software is said to be in software, which weighs more."""
-        if self.key.software_adapter:
-            return "software_adapter"
-        return "limited" if self.key.limited else "support"
 
 
 def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_DAYS) -> Matrix:
@@ -113,14 +67,11 @@ def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_
     Raises:
         StoreError: the store cannot be read.
     """
-    groups = [
-        _Group(key, _those_alike(trials))
-        for key, trials in latest_of_cells(store, MOST_TRIALS, of_device=True)
-    ]
-    newest_of = _newest_of_devices(groups)
+    found = list(groups(store))
+    newest_of = _newest_of_devices(found)
     ids = _device_ids(newest_of)
     trees: dict[Section, ValueTree] = {"support": {}, "limited": {}, "software_adapter": {}}
-    for group in sorted(groups, key=lambda group: _place(group, ids)):
+    for group in sorted(found, key=lambda group: _place(group, ids)):
         _cells_at(trees[group.section], group.key, ids[group.device]).append(
             _cell(group, now, expiry_days)
         )
@@ -128,7 +79,7 @@ def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_
     meta = {
         "generated_at": now,
         "generator": f"tierlab {_version()}",
-        "trials": sum(len(group.trials) for group in groups),
+        "trials": sum(len(group.trials) for group in found),
         "infra_trials": faults[Verdict.INFRA],
         "expiry_days": expiry_days,
         "metrics": METRIC_MEANINGS,
@@ -140,8 +91,8 @@ def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_
                 ids[device]: _device_entry(store, device, newest)
                 for device, newest in sorted(newest_of.items(), key=lambda item: ids[item[0]])
             },
-            "models": _models(groups),
-            "runtimes": _runtimes(groups),
+            "models": _models(found),
+            "runtimes": _runtimes(found),
             **trees,
         }
     )
@@ -154,12 +105,7 @@ def _version() -> str:
         return "unreleased"
 
 
-def _those_alike(trials: Sequence[Figures]) -> list[Figures]:
-    wanted = _alike(trials[0])
-    return [trial for trial in trials if _alike(trial) == wanted]
-
-
-def _place(group: _Group, ids: Mapping[_Device, str]) -> tuple[object, ...]:
+def _place(group: Group, ids: Mapping[Device, str]) -> tuple[object, ...]:
     """Where a cell stands; of several for one device, the plain artifact from the network first."""
     key = group.key
     return (
@@ -181,16 +127,16 @@ def _cells_at(tree: ValueTree, key: CellKey, device: str) -> list[Values]:
 # ---- devices, models, runtimes ----
 
 
-def _newest_of_devices(groups: Iterable[_Group]) -> dict[_Device, Figures]:
-    newest: dict[_Device, Figures] = {}
-    for group in groups:
+def _newest_of_devices(found: Iterable[Group]) -> dict[Device, Figures]:
+    newest: dict[Device, Figures] = {}
+    for group in found:
         known = newest.setdefault(group.device, group.newest)
         if group.newest.started_at > known.started_at:
             newest[group.device] = group.newest
     return newest
 
 
-def _device_ids(devices: Iterable[_Device]) -> dict[_Device, str]:
+def _device_ids(devices: Iterable[Device]) -> dict[Device, str]:
     """Readable ids: the profile's, with the hardware where the profile says nothing of it.
 
     That a device is limited is part of the id only where there is one of that name that is not:
@@ -198,19 +144,16 @@ def _device_ids(devices: Iterable[_Device]) -> dict[_Device, str]:
     """
     all_devices = list(devices)
     unlimited = {(device.profile, device.hardware) for device in all_devices if not device.limited}
-    texts = {
-        device: (
-            device.text
-            if (device.profile, device.hardware) in unlimited
-            else device._replace(limited=False).text
-        )
-        for device in all_devices
-    }
+    texts: dict[Device, str] = {}
+    for device in all_devices:
+        has_twin = device.limited and (device.profile, device.hardware) in unlimited
+        words = (device.profile, device.hardware, "limited" if has_twin else "")
+        texts[device] = " ".join(word for word in words if word)
     slugs = unique_slugs(texts.values())
     return {device: slugs[text] for device, text in texts.items()}
 
 
-def _device_entry(store: Store, device: _Device, newest: Figures) -> Values:
+def _device_entry(store: Store, device: Device, newest: Figures) -> Values:
     """What is known of a device: the newest record says more than the figures do."""
     record: Record | None = None
     # A damaged record is found by `tierlab store check`; the figures beside it are whole.
@@ -234,9 +177,9 @@ def _device_entry(store: Store, device: _Device, newest: Figures) -> Values:
     return entry
 
 
-def _models(groups: Iterable[_Group]) -> dict[str, Values]:
+def _models(found: Iterable[Group]) -> dict[str, Values]:
     quantisations: defaultdict[str, set[str]] = defaultdict(set)
-    for group in groups:
+    for group in found:
         quantisations[group.key.model].add(group.key.quantisation)
     return {
         model: {"name": model, "quantisations": tuple(sorted(found))}
@@ -244,9 +187,9 @@ def _models(groups: Iterable[_Group]) -> dict[str, Values]:
     }
 
 
-def _runtimes(groups: Iterable[_Group]) -> dict[str, Values]:
+def _runtimes(found: Iterable[Group]) -> dict[str, Values]:
     last_seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for group in groups:
+    for group in found:
         versions, newest = last_seen[group.key.runtime], group.newest
         seen = versions.get(newest.runtime_version, "")
         versions[newest.runtime_version] = max(seen, newest.started_at)
@@ -261,7 +204,7 @@ def _runtimes(groups: Iterable[_Group]) -> dict[str, Values]:
 # ---- one cell ----
 
 
-def _cell(group: _Group, now: datetime, expiry_days: int) -> Values:
+def _cell(group: Group, now: datetime, expiry_days: int) -> Values:
     key, trials, newest = group.key, group.trials, group.newest
     verdicts = Counter(trial.verdict for trial in trials)
     verdict = max(verdicts, key=lambda name: (verdicts[name], _SEVERITY[name]))
@@ -310,7 +253,7 @@ def _cell(group: _Group, now: datetime, expiry_days: int) -> Values:
     }
 
 
-def _measured(trials: Sequence[Figures]) -> dict[str, Values]:
+def _measured(trials: Sequence[Outcome]) -> dict[str, Values]:
     columns = zip(*map(_figures_of, trials), strict=True)
     spreads: dict[str, Values] = {}
     for metric, column in zip(METRICS, columns, strict=True):

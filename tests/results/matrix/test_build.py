@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from results.matrix.build import MOST_TRIALS, build_matrix
+from results.matrix.build import build_matrix
+from results.matrix.groups import MOST_TRIALS
 from results.matrix.model import Matrix
 from results.record import (
     ArtifactRecord,

@@ -35,7 +35,7 @@ for version in itertools.count(int(sys.argv[2])):
 @contextlib.contextmanager
 def publisher(target: Path, first: int) -> Iterator[None]:
     """A process that publishes one version after the other until it is killed in the end."""
-    command = [sys.executable, "-c", PUBLISHER, target, str(first)]
+    command = [sys.executable, "-c", PUBLISHER, str(target), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -1,0 +1,107 @@
+"""The newest trials of each cell that are alike: what a cell rests on.
+
+Of the newest trial everything is read, and of the others only what a cell counts or takes the
+median of: with all columns of all of them, reading would be most of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from results.figures import cell_text
+from results.query import NO_STATEMENT, latest_of_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from results.figures import CellKey, Figures
+    from results.matrix.model import Section
+    from results.store import Store
+
+MOST_TRIALS: Final = 30
+"""So many trials of a cell are looked at; what is older says little of today's versions."""
+
+SAME: Final = (
+    "browser",
+    "browser_version",
+    "runtime_version",
+    "artifact_key",
+    "prompt_tokens",
+    "output_tokens",
+)
+"""What has to be the same for two trials of a cell to be alike."""
+
+
+class Device(NamedTuple):
+    """What makes a device of the matrix."""
+
+    profile: str
+    hardware: str
+    limited: bool
+
+
+class Outcome(NamedTuple):
+    """One trial, as far as a cell counts it or takes the median of it."""
+
+    verdict: str
+    cause: str
+    tier: str | None
+    judgement: str
+    started_at: str
+    host_at_rest: int | None
+    temperature_celsius: float | None
+    throttled_seconds: float | None
+    load_seconds: float | None
+    first_token_seconds: float | None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    peak_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A cell: its newest trial, and the outcomes of those that are like it, the newest first."""
+
+    key: CellKey
+    newest: Figures
+    trials: list[Outcome]
+
+    @property
+    def device(self) -> Device:
+        """The device of the cell."""
+        return Device(self.key.profile, self.key.hardware, self.key.limited)
+
+    @property
+    def section(self) -> Section:
+        """A limited device with a GPU in software is said to be in software, which weighs more."""
+        if self.key.software_adapter:
+            return "software_adapter"
+        return "limited" if self.key.limited else "support"
+
+
+def groups(store: Store) -> Iterator[Group]:
+    """All cells that have a trial which says something of the device.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    # All at once: no other query of the store may be open meanwhile.
+    newest_of_cells = [
+        (cell, newest) for cell, (newest,) in latest_of_cells(store, 1, of_device=True)
+    ]
+    for cell, newest in newest_of_cells:
+        same = (getattr(newest, name) for name in SAME)
+        # What a run adds meanwhile is newer than the newest, and left for the next time.
+        rows = store.read(_ALIKE, (cell_text(cell), newest.started_at, MOST_TRIALS, *same))
+        if rows:
+            yield Group(cell, newest, list(map(Outcome._make, rows)))
+
+
+_COUNTED: Final = ", ".join(Outcome._fields)
+_ALIKE: Final = (
+    f"SELECT {_COUNTED} FROM (SELECT {_COUNTED}, {', '.join(SAME)} FROM figures"  # noqa: S608 - our own
+    " WHERE cell_id = (SELECT cell_id FROM cells WHERE key = ?) AND started_at <= ?"
+    f" AND verdict NOT IN {NO_STATEMENT} ORDER BY started_at DESC, trial_id DESC LIMIT ?)"
+    f" WHERE {' AND '.join(f'{name} IS ?' for name in SAME)}"
+)
