@@ -34,6 +34,8 @@ _ASSETS: Final = "assets/tierlab"
 # What the theme writes and a site without an address of its own has no use for.
 _USELESS: Final = ("404.html", "sitemap.xml", "sitemap.xml.gz")
 _LAST_LINES: Final = 12
+# 200 pages take seconds; thousands of cells some minutes.
+_DEADLINE_SECONDS: Final = 3600
 
 
 def build(matrix: Matrix, source: Path, target: Path, *, store: Store | None = None) -> Path:
@@ -85,14 +87,18 @@ def _run_mkdocs(work: Path, matrix: Matrix, docs: Documentation | None) -> Path:
     settings = work / "mkdocs.yml"
     settings.write_text(json.dumps(_settings(matrix, docs)), encoding="utf-8")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
-    done = subprocess.run(
-        [*command, "--config-file", str(settings), "--site-dir", str(built)],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command, "--config-file", str(settings), "--site-dir", str(built)],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_DEADLINE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SiteError(f"mkdocs was not done after {_DEADLINE_SECONDS} seconds") from error
     if done.returncode != 0:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:])
         raise SiteError(f"mkdocs failed with exit code {done.returncode}:\n{last}")

@@ -64,5 +64,5 @@ class Context:
             if not proof.curve or self.memory_charts <= 0:
                 return proof, None
             self.memory_charts -= 1
-        whose = f"{row.name}, on {row.device_name}"
+        whose = f"{row.name}, on {row.device_label}"
         return proof, figures.memory(self.draw, row, proof, whose=whose)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _SCRIPT: Final = Path(__file__).with_name("draw.py")
 # A chart takes some 30 ms, the first one a second.
 _DEADLINE_SECONDS: Final = 60.0
+# Of deaths or delays in a row: then it is not the chart, and the next ones would only take time.
+_MOST_FAILURES: Final = 3
 _NOT_DRAWN: Final = Markup("<p>This chart could not be drawn; its figures are in the table.</p>")
 
 
@@ -37,6 +39,7 @@ class Drawer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._failures = 0
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +55,7 @@ class Drawer:
     def draw(self, spec: dict[str, Any], title: str) -> Markup:
         """The chart as SVG to be put into a page, one image with that title; else a sentence."""
         answer = self._ask(json.dumps(complete(spec)))
-        svg = json.loads(answer) if answer.endswith("\n") else None
+        svg: str | None = json.loads(answer) if answer else None
         if svg is None:
             return _NOT_DRAWN
         head, body = svg.split(">", 1)
@@ -61,6 +64,8 @@ class Drawer:
 
     def _ask(self, line: str) -> str:
         """The line in answer, or "" from a process that died or was too slow."""
+        if self._failures >= _MOST_FAILURES:
+            return ""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_SCRIPT)],
@@ -81,9 +86,12 @@ class Drawer:
             answer = process.stdout.readline()
         finally:
             watchdog.cancel()
-        if not answer.endswith("\n"):
-            self._end()
-        return answer
+        if answer.endswith("\n"):
+            self._failures = 0
+            return answer
+        self._failures += 1
+        self._end()
+        return ""
 
     def _end(self) -> None:
         process, self._process = self._process, None

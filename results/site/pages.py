@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _GIBIBYTE: Final = 1 << 30
 _TABLE_LINES: Final = 24
+# Of one page; what is beyond them is in tables only.
+_MOST_TREND_CHARTS: Final = 60
 _BELOW_THE_ROOT: Final = "../"
 
 _VERDICT_LEGEND: Final = (
@@ -240,7 +242,6 @@ def _marked(section: SectionText) -> str:
 
 def _cell(context: Context, row: Row) -> Block:
     proof, memory = context.memory(row)
-    trend = context.trends.get(row.key, [])
     kinds = figures.curve_kinds(proof.curve)
     html = _filled(
         "cell.html",
@@ -249,10 +250,7 @@ def _cell(context: Context, row: Row) -> Block:
         memory=memory,
         curve_kinds=kinds,
         curve_lines=_curve_lines(proof, kinds),
-        trend=trend,
-        trend_figure=figures.trend(
-            context.draw, [(row, trend)], whose=f"{row.name}, on {row.device_name}"
-        ),
+        trend=context.trends.get(row.key, []),
         root=_BELOW_THE_ROOT,
     )
     return Block(3, row.name, row.anchor, html)
@@ -308,7 +306,7 @@ def _model(context: Context, model: str, rows: list[Row]) -> Page:
         figure = figures.forecast(
             context.draw,
             cells,
-            [f"{row.device.name}, {row.workload}" for row in cells],
+            [f"{row.device_label}, {row.workload}" for row in cells],
             f"Decode speed, predicted and measured: {entry.name}{_marked(section)}",
         )
         html = _filled(
@@ -370,18 +368,20 @@ def _memory(context: Context) -> Page:
 
 def _trends(context: Context) -> Page:
     found = [row for row in context.rows if row.key in context.trends]
+    charts = _MOST_TREND_CHARTS
     blocks = [
         Block(1, "Speed by browser version", "trends", _filled("trends_top.html", empty=not found)),
     ]
     for section, rows in by_section(found):
         lines = []
-        for (page, device, model), those in grouped(
-            rows, lambda row: (row.device_page, row.device_name, row.model)
+        for (_, device, model), those in grouped(
+            rows, lambda row: (row.device_id, row.device_label, row.model)
         ).items():
             cells = [(row, context.trends[row.key]) for row in those]
             whose = f"{device}, {model}"
-            figure = figures.trend(context.draw, cells, whose=whose)
-            lines.append({"name": whose, "address": page, "figure": figure, "cells": cells})
+            figure = figures.trend(context.draw, cells, whose=whose) if charts > 0 else None
+            charts -= figure is not None
+            lines.append({"name": whose, "figure": figure, "rows": those})
         blocks.append(
             _section_block(section, _filled("trends_section.html", section=section, lines=lines))
         )

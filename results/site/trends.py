@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from results.query import figures
 from results.record import Verdict
@@ -37,10 +37,15 @@ class VersionFigures:
     last: str
 
 
+MOST_VERSIONS: Final = 24
+"""So many of the newest versions are shown; a nightly browser has a new one every night."""
+
+
 def trends(store: Store) -> dict[CellKey, list[VersionFigures]]:
     """The cells that were tried with two browser versions at least, the oldest version first.
 
-    Only trials with the artifact and the lengths of the newest one are compared.
+    Only trials with the artifact and the lengths of the newest one are compared, and of many
+    versions only the newest are kept.
 
     Raises:
         StoreError: the store cannot be read.
@@ -49,7 +54,7 @@ def trends(store: Store) -> dict[CellKey, list[VersionFigures]]:
     for cell, trials in groupby(figures(store, of_device=True), key=lambda trial: trial.cell):
         by_version = _by_version(trial.figures for trial in trials)
         if len({(figure.browser, figure.browser_version) for figure in by_version}) > 1:
-            found[cell] = by_version
+            found[cell] = by_version[-MOST_VERSIONS:]
     return found
 
 

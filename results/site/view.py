@@ -5,7 +5,7 @@ Pure functions of a `Matrix`; nothing here reads a file or knows HTML.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -118,9 +118,21 @@ DECODE, PREFILL, FIRST_TOKEN, LOAD, PEAK = METRICS
 
 @dataclass(frozen=True, slots=True)
 class Row(Entry):
-    """One cell, with where its pages are and what it says at the time of the matrix."""
+    """One cell, with where its pages are and what it says at the time of the matrix.
+
+    Attributes:
+        told_apart: whether another device has the same name, so that the hardware has to be said.
+    """
 
     now: datetime
+    told_apart: bool
+
+    @property
+    def device_label(self) -> str:
+        """The device by name, marked where its figures are not its own."""
+        if self.told_apart:
+            return self.device_name
+        return f"{self.device.name} ({self.marks})" if self.marks else self.device.name
 
     @property
     def shown_in(self) -> SectionText:
@@ -218,6 +230,7 @@ def _outcome_class(verdict: str, tier: Tier | None) -> str:
 def rows_of(matrix: Matrix) -> list[Row]:
     """All cells: section by section, then by device, model, and the best first."""
     now = matrix.meta.generated_at
+    names = Counter(device.name for device in matrix.devices.values())
     rows = [
         Row(
             section=entry.section,
@@ -228,6 +241,7 @@ def rows_of(matrix: Matrix) -> list[Row]:
             device=entry.device,
             cell=entry.cell,
             now=now,
+            told_apart=names[entry.device.name] > 1,
         )
         for text in SECTIONS
         for entry in entries(matrix, text.section)

@@ -38,7 +38,9 @@
         seen.add(element);
         const style = getComputedStyle(element);
         const below = behind(element);
-        const colour = over(parse(element.closest("svg") ? style.fill : style.color), below);
+        const ink = parse(element.closest("svg") ? style.fill : style.color);
+        for (let at = element; at; at = at.parentElement) ink[3] *= getComputedStyle(at).opacity;
+        const colour = over(ink, below);
         const [light, dark] = [luminance(colour), luminance(below)].sort((a, b) => b - a);
         const ratio = (light + 0.05) / (dark + 0.05);
         if (ratio < 4.5) {

@@ -27,6 +27,7 @@ from tests.results.site.examples import HOSTILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SVG = "{http://www.w3.org/2000/svg}"
 STYLE = files("results.site").joinpath("assets/site.css").read_text(encoding="utf-8")
@@ -164,3 +165,44 @@ def test_any_text_and_figures_can_be_drawn(
 def test_what_cannot_be_drawn_is_a_chart_less_and_not_the_end(spec: dict[str, Any]) -> None:
     assert "could not be drawn" in str(_DRAWER.draw(spec, "nothing"))
     assert texts(drawn(every_chart(NAMES)[0]))
+
+
+def test_where_nothing_can_be_drawn_no_time_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, starts = tmp_path / "draw.py", tmp_path / "starts"
+    script.write_text(f"open({str(starts)!r}, 'a').write('x')", encoding="utf-8")
+    monkeypatch.setattr("results.site.drawing._SCRIPT", script)
+    with Drawer() as drawer:
+        answers = {str(drawer.draw({}, "nothing")) for _ in range(9)}
+    assert len(answers) == 1
+    assert starts.read_text(encoding="utf-8") == "xxx"
+
+
+def test_a_chart_that_takes_for_ever_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "draw.py"
+    script.write_text("import time; time.sleep(60)", encoding="utf-8")
+    monkeypatch.setattr("results.site.drawing._SCRIPT", script)
+    monkeypatch.setattr("results.site.drawing._DEADLINE_SECONDS", 0.1)
+    with Drawer() as drawer:
+        assert "could not be drawn" in str(drawer.draw({}, "nothing"))
+
+
+def _luminance(colour: str) -> float:
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["default", "slate"])
+def test_series_stand_out_from_the_page(scheme: str) -> None:
+    rules = STYLE.split(f'[data-md-color-scheme="{scheme}"] {{')[1].split("}")[0]
+    colours = dict(re.findall(r"--(tl-page|tl-series-\d): (#[0-9a-f]{6});", rules))
+    page = _luminance(colours.pop("tl-page"))
+    assert len(colours) == len(COLOURS)
+    for name, colour in colours.items():
+        light, dark = sorted([page, _luminance(colour)], reverse=True)
+        # WCAG 2.2, 1.4.11: what is needed to understand a graphic.
+        assert (light + 0.05) / (dark + 0.05) >= 3, name

@@ -39,6 +39,22 @@ def test_cells_with_one_version_have_no_trend(tmp_path: Path) -> None:
         assert {key.model for key in trends(store)} == {"gemma-3-270m"}
 
 
+def test_of_many_versions_the_newest_are_kept(tmp_path: Path) -> None:
+    first = trial(1, MACHINES[0], MODELS[0], RUNTIMES[0])
+    tried = [
+        trial(number, MACHINES[0], MODELS[0], RUNTIMES[0]).model_copy(
+            update={
+                "conditions": first.conditions.model_copy(update={"browser_version": f"{number}.0"})
+            }
+        )
+        for number in range(1, 31)
+    ]
+    _, store = publish(tried, tmp_path)
+    with store:
+        versions = [v.browser_version for v in trends(store)[CellKey.of(tried[0])]]
+    assert versions == [f"{number}.0" for number in range(7, 31)]
+
+
 def test_only_what_is_alike_is_compared_and_failures_are_counted(tmp_path: Path) -> None:
     tried = [trial(number, MACHINES[0], MODELS[0], RUNTIMES[0], number % 2) for number in range(6)]
     newest = max(tried, key=lambda record: record.started_at)

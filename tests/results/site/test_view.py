@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +44,13 @@ def test_rows_are_known_to_the_store_by_their_keys(rows: list[Row]) -> None:
     }
 
 
+def test_devices_of_one_name_are_told_apart_by_their_hardware(rows: list[Row]) -> None:
+    labels = {row.device_label for row in rows}
+    assert {"Pixel 9 Pro", "A machine with 2 GiB (limited)"} <= labels
+    twin = replace(rows[-1], told_apart=True)
+    assert twin.device.hardware in twin.device_label
+
+
 def test_no_two_cells_have_one_address(rows: list[Row]) -> None:
     assert len({row.address for row in rows}) == len(rows)
 
@@ -80,14 +88,4 @@ def test_the_judgement_of_most_trials_is_the_cells(
 ) -> None:
     row = rows[0]
     cell = row.cell.model_copy(update={"judgements": counts})
-    changed = type(row)(
-        section=row.section,
-        model=row.model,
-        quantisation=row.quantisation,
-        runtime=row.runtime,
-        device_id=row.device_id,
-        device=row.device,
-        cell=cell,
-        now=row.now,
-    )
-    assert changed.judgement is expected
+    assert replace(row, cell=cell).judgement is expected
