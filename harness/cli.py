@@ -17,9 +17,18 @@ from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
-from results import outbox_commands, regressions_commands
+from results import (
+    dashboards_commands,
+    matrix_commands,
+    outbox_commands,
+    regressions_commands,
+    store_commands,
+)
+from results.dashboards.provisioning import DashboardsError
 from results.influx_settings import InfluxError
+from results.matrix.publish import PublishError
 from results.report import print_report
+from results.site import SiteError
 from results.store import Store, StoreError
 from results.table import gigabytes, plain
 from results.tiers import rows
@@ -35,6 +44,8 @@ examples:
   tierlab tiers                        the thresholds, each with its source
   tierlab model make gemma-3-270m      write a model file with random weights
   tierlab runs show                    the records of the last run
+  tierlab matrix                       the compatibility matrix, and its website
+  tierlab store import DIR             take what another host has measured
   tierlab outbox list                  what still has to be sent to InfluxDB
   tierlab regressions --by browser     what became worse, and since which build
 """
@@ -50,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         code: int = options.func(options)
-    except (UserError, StoreError, InfluxError) as error:
+    except (
+        UserError, StoreError, PublishError, SiteError, InfluxError, DashboardsError,
+    ) as error:  # fmt: skip
         Console(stderr=True).print(f"tierlab: {error}", style="red", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
@@ -75,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs `pytest suites` with the same options; see `pytest suites --help`.",
         epilog="example: tierlab run --device=desktop-2g --model=gemma-2b",
     )
-    run.add_argument("options", nargs="*", help="options of pytest and of tierlab's plugin")
+    run.add_argument(
+        "options",
+        nargs="*",
+        help="options of pytest and of tierlab's plugin; --no-matrix: no matrix at the end",
+    )
 
     commands.add_parser("devices", help="show every device profile").set_defaults(func=_devices)
     models = commands.add_parser("models", help="show the catalogue of models")
@@ -83,8 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
-    outbox_commands.add_parser(commands)
+    matrix_commands.add_parser(commands)
     regressions_commands.add_parser(commands)
+    outbox_commands.add_parser(commands)
+    store_commands.add_parser(commands)
+    dashboards_commands.add_parser(commands)
 
     runs = commands.add_parser("runs", help="look at stored records")
     actions = runs.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -98,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: list[str]) -> NoReturn:
     """Become `pytest suites`: a process of its own, so that signals reach it directly."""
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", str(SUITES), *options])  # noqa: S606
+    words = ["-m", "pytest", str(SUITES), "--matrix", *options]
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
 
 
 def _devices(_: argparse.Namespace) -> int:

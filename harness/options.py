@@ -104,6 +104,17 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where records and raw evidence go (default: %(default)s)",
     )
+    add(
+        "--matrix",
+        action="store_true",
+        help="when the run ends, make the matrix and its website, as `tierlab run` does",
+    )
+    add(
+        "--no-matrix",
+        dest="matrix",
+        action="store_false",
+        help="end without it, which `tierlab run` needs to be told",
+    )
     add_influx_options(group)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")

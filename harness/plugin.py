@@ -330,8 +330,10 @@ def _without_digits(text: str) -> str:
     return "".join(char for char in text if not char.isdigit())
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Print the table of this run, and what was asked for and not run."""
+def pytest_terminal_summary(
+    terminalreporter: TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Print the table of this run, and what was asked for and not run; make the matrix."""
     plan = config.stash.get(PLAN, None)
     if plan is None:
         return
@@ -346,6 +348,20 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     )
     if _with_store(plan, lambda store: print_report(console, store, run_id, plan.engines_left_out)):
         terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")
+    ran = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    if config.option.matrix and ran and not config.option.collectonly:
+        _make_matrix(plan.settings.trial.results, terminalreporter)
+
+
+def _make_matrix(results: Path, terminalreporter: TerminalReporter) -> None:
+    # Imported here: only a run that ends with a matrix needs it.
+    from results.matrix.after_run import matrix_after_run  # noqa: PLC0415
+
+    matrix_after_run(
+        results,
+        say=lambda line: terminalreporter.write_line(plain(line), flush=True),
+        warn=lambda line: terminalreporter.write_line(plain(line), flush=True, yellow=True),
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -30,6 +30,7 @@ COMMANDS = (
     ("model", "rm"),
     ("runs",),
     ("runs", "show"),
+    ("matrix",),
 )
 
 
@@ -82,7 +83,8 @@ def test_run_hands_everything_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SystemExit):
         main(["run", "--device=desktop-2g", "-x", "--results", "a folder"])
     assert handed[1:] == [
-        "-m", "pytest", str(SUITES), "--device=desktop-2g", "-x", "--results", "a folder",
+        "-m", "pytest", str(SUITES), "--matrix",
+        "--device=desktop-2g", "-x", "--results", "a folder",
     ]  # fmt: skip
 
 

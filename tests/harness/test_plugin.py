@@ -599,6 +599,72 @@ def test_the_table_and_the_next_steps_are_printed(suites: Suites) -> None:
     assert "\x1b" not in result.stdout.str()
 
 
+A_RECORD = """
+from harness.plugin import RUN_ID
+from results.store import Store
+from tests.results.records import record
+def test_a(profile, request):
+    with Store.open(request.config.option.results) as store:
+        store.add(record(run_id=request.config.stash[RUN_ID]))
+"""
+
+
+@pytest.fixture
+def a_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A website of one page."""
+
+    def build(_: object, __: Path, target: Path, **___: object) -> Path:
+        target.mkdir()
+        (target / "index.html").touch()
+        return target / "index.html"
+
+    monkeypatch.setattr("results.matrix.make.build_site", build)
+
+
+@pytest.mark.usefixtures("a_browser", "a_site")
+@pytest.mark.parametrize("outcome", ["", "    assert False"])
+def test_the_matrix_is_made_at_the_end(suites: Suites, outcome: str) -> None:
+    result = suites.made(f"{A_RECORD}{outcome}", "--matrix")
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if outcome else pytest.ExitCode.OK)
+    result.stdout.fnmatch_lines(
+        ["raw evidence: *", "matrix: 1 cell from 1 trial", "matrix: file:///*/site/index.html"]
+    )
+
+
+@pytest.mark.usefixtures("a_browser", "a_site")
+@pytest.mark.parametrize(
+    "words", [[], ["--matrix", "--no-matrix"], ["--matrix", "--collect-only"]], ids=" ".join
+)
+def test_no_matrix_unless_it_is_asked_for(suites: Suites, words: list[str]) -> None:
+    with Store.open(suites.pytester.path / "tierlab-results") as store:
+        store.start_run("run-1", "")
+        store.add(record())
+    result = suites.made("def test_a(profile): pass", *words)
+    result.stdout.no_fnmatch_line("*matrix: *")
+    assert not (suites.pytester.path / "tierlab-results/matrix").exists()
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_a_matrix_that_cannot_be_made_is_a_warning(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("\x1b[2Jno more")
+
+    monkeypatch.setattr("results.matrix.make.build_site", fail)
+    result = suites.made(A_RECORD, "--matrix")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["the matrix was not made: *no more"])
+    assert "\x1b" not in result.stdout.str()
+
+
+def test_an_interrupted_run_ends_without_a_matrix(suites: Suites) -> None:
+    result = suites.by_workers(f"{A_RECORD}    raise KeyboardInterrupt\n", "--matrix")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["raw evidence: *"])
+    assert not (suites.pytester.path / "tierlab-results/matrix").exists()
+
+
 @pytest.mark.usefixtures("a_browser")
 def test_claims_and_response_times_of_the_run_are_printed(suites: Suites) -> None:
     at = datetime(2025, 1, 2, tzinfo=UTC)
