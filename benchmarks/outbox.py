@@ -96,8 +96,8 @@ class Server:
         self.url, self._port = found[0], int(found[1])
 
     def stop(self) -> None:
-        """End it as Ctrl-C does."""
-        self._process.send_signal(2)
+        """End it."""
+        self._process.terminate()
         self._process.communicate()
 
     def empty(self) -> None:

@@ -433,7 +433,10 @@ def influx_fixture() -> Iterator[Influx]:
 
 
 def main() -> None:
-    """Run one until Ctrl-C."""
+    """Run one until Ctrl-C or SIGTERM."""
+    # Also where a shell started it in the background, and had it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with running_influx() as influx, contextlib.suppress(KeyboardInterrupt):
         text = f"TIERLAB_INFLUX_TOKEN='{TOKEN}' --influx {influx.url} --influx-org {ORG}"
         sys.stdout.write(f"{text}\n")
