@@ -37,6 +37,7 @@ _GIBIBYTE: Final = 1 << 30
 _TABLE_LINES: Final = 24
 # Of one page; what is beyond them is in tables only.
 _MOST_TREND_CHARTS: Final = 60
+_MOST_LINES: Final = 500
 _BELOW_THE_ROOT: Final = "../"
 
 _VERDICT_LEGEND: Final = (
@@ -339,7 +340,8 @@ def _predictions(context: Context) -> Page:
         html = _filled(
             "predictions.html",
             section=section,
-            rows=rows,
+            rows=rows[:_MOST_LINES],
+            left_out=max(0, len(rows) - _MOST_LINES),
             matrix=confusion(rows),
             coverage=coverage(rows),
             figures=[figure for figure in charts if figure],

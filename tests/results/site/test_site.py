@@ -18,7 +18,7 @@ from results.matrix.publish import PublishError
 from results.site import SiteError, build_site
 from results.site.view import rows_of
 from tests.results.site.chromium import browser, window
-from tests.results.site.examples import HOSTILE, hostile_trials, publish, trials
+from tests.results.site.examples import hostile_trials, publish, trials
 from tests.results.site.markup import Markup
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from results.matrix.model import Matrix
     from results.site.view import Row
+    from tests.results.site.chromium import Window
+
+    Picture = Callable[[Window, Path, str], None]
 
 pytestmark = pytest.mark.integration
 
@@ -82,6 +85,19 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def markup(site: Built) -> dict[Path, Markup]:
     return {path: Markup(path) for path in site.pages}
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Picture:
+    """Takes a screenshot of a page, of one of each kind; they are kept with pytest's own files."""
+    folder = tmp_path_factory.mktemp("screenshots")
+
+    def take(shown: Window, page: Path, how: str) -> None:
+        if page.as_posix() in KINDS:
+            name = "-".join((*page.with_suffix("").parts, how))
+            shown.page.screenshot(path=folder / f"{name}.png")
+
+    return take
 
 
 # ---- as files ----
@@ -177,10 +193,13 @@ def test_what_is_not_the_devices_own_is_marked_wherever_it_stands(
 # ---- in a browser ----
 
 
-def test_no_page_does_anything_but_show_itself(site: Built, chromium: Browser) -> None:
+def test_no_page_does_anything_but_show_itself(
+    site: Built, chromium: Browser, picture: Picture
+) -> None:
     with window(chromium, width=360, height=740) as shown:
         for path in site.pages:
             shown.page.goto(path.as_uri())
+            picture(shown, path.relative_to(site.root), "phone")
             # A phone scrolls tables in their own boxes, and never the page.
             assert shown.page.evaluate("document.documentElement.scrollWidth") <= 360, path
             assert shown.page.evaluate("window.owned") is None, path
@@ -302,15 +321,17 @@ def test_without_javascript_the_tables_show_everything(site: Built, chromium: Br
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_texts_stand_out_from_what_is_behind_them(
-    site: Built, chromium: Browser, *, dark: bool
+    site: Built, chromium: Browser, picture: Picture, *, dark: bool
 ) -> None:
     with window(chromium, dark=dark) as shown:
         for name in KINDS:
             shown.page.goto((site.root / name).as_uri())
+            picture(shown, Path(name), "dark" if dark else "light")
             shown.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
             found: dict[str, Any] = shown.page.evaluate(CONTRAST)
             assert found["texts"] > 20
             assert found["low"] == [], name
+        assert not shown.wrongs
 
 
 def test_colours_follow_the_system_and_can_be_switched(site: Built, chromium: Browser) -> None:
@@ -358,25 +379,14 @@ def test_the_first_key_offers_to_skip_and_focus_can_be_seen(site: Built, chromiu
             assert outline == "solid", element
 
 
-def test_screenshots_of_each_kind_of_page(
-    site: Built, chromium: Browser, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    record_property("screenshots", str(tmp_path))
-    for width, dark in ((1280, False), (360, False), (1280, True)):
-        with window(chromium, width=width, dark=dark) as shown:
-            for name in KINDS[:1] if dark else KINDS:
-                shown.page.goto((site.root / name).as_uri())
-                label = name.removesuffix(".html").replace("/", "-")
-                picture = tmp_path / f"{label}-{width}{'-dark' if dark else ''}.png"
-                shown.page.screenshot(path=picture)
-                assert picture.stat().st_size > 5_000
-            assert not shown.wrongs
-
-
 # ---- building ----
 
 
-def test_a_site_elsewhere_has_its_data_with_it(tmp_path: Path) -> None:
+def test_a_site_elsewhere_has_its_data_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the package is installed, and the documentation is not.
+    monkeypatch.setattr("results.site.build.checkout", lambda: None)
     matrix, store = publish(trials()[:3], tmp_path)
     store.close()
     (tmp_path / "matrix" / "notes.txt").write_text("private", encoding="utf-8")
@@ -384,6 +394,7 @@ def test_a_site_elsewhere_has_its_data_with_it(tmp_path: Path) -> None:
     page = Markup(index.parent / "devices" / "pixel-9-pro.html")
     assert [link for link in page.links if link.startswith("../data/evidence/")]
     assert (index.parent / "data" / "matrix.json").is_file()
+    assert not (index.parent / "docs").exists()
     assert not list(index.parent.rglob("notes.txt"))
     # Once more in the same place, and with nothing to show.
     again = build_site(
@@ -417,4 +428,3 @@ def test_what_mkdocs_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SiteError, match="mkdocs failed"):
         build_site(matrix, tmp_path / "matrix", tmp_path / "site")
     assert not (tmp_path / "site").exists()
-    assert len(HOSTILE) == len(set(HOSTILE))
