@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +42,7 @@ MOST: Final = 50
 """So many trials of a group are compared at most; more would make the interval little narrower."""
 
 
-_NEITHER: Final = "the interval is neither within the tolerance nor beyond it"
+_STRADDLES: Final = "the interval straddles the tolerance"
 
 
 class Change(StrEnum):
@@ -146,7 +147,7 @@ def _judge(
     bounds = found.bounds
     if bounds is not None:
         change = _change(figure, bounds.low, bounds.high, tolerance)
-        explanation = _NEITHER if change is Change.UNDECIDED else ""
+        explanation = _STRADDLES if change is Change.UNDECIDED else ""
     return Comparison(
         figure=figure,
         change=change,
@@ -199,6 +200,7 @@ def _compare_verdicts(baseline: Sequence[Figures], sample: Sequence[Figures]) ->
     )
 
 
+@cache
 def _more_verdicts_needed(n: int, other_n: int) -> int:
     """How many trials of each are lacking before even a complete change would stand out."""
     return next(k for k in count() if fisher_exact(n + k, 0, 0, other_n + k) <= ERROR)

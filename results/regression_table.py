@@ -83,10 +83,12 @@ def said(comparison: Comparison) -> str:
 
 
 def _basis(outcome: AbOutcome) -> str:
-    busy = f"; the host was not at rest in {outcome.not_at_rest}" if outcome.not_at_rest else ""
+    trials = 2 * outcome.rounds
+    busy = f"; the host was not at rest in {outcome.not_at_rest} of {trials} trials"
     return (
-        f"{outcome.rounds} rounds in turns{busy}; of no interest: {_percent(outcome.tolerance)}"
-        " either way; intervals hold the ratio at least 95 times in 100"
+        f"{outcome.rounds} rounds in turns{busy if outcome.not_at_rest else ''}\n"
+        f"of no interest: {_percent(outcome.tolerance)} either way;"
+        " intervals hold the ratio 95 times in 100"
     )
 
 

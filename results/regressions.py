@@ -65,6 +65,7 @@ class Trend(Part):
     version from which on it is worse, and `last_good` the newest before it that was not;
     `undecided` are versions between the two whose trials do not decide it, `untested` those that
     were run elsewhere but have no trial here; `changed` tells what else differs between the two.
+    `steps` are the versions that decided something, and the newest.
     """
 
     figure: str
@@ -237,7 +238,8 @@ def _trend(
     steps: list[Step] = []
     for version in later:
         found = compare(figure, reference.trials, version.trials, tolerance)
-        steps.append(Step(version=version.name, against=reference.name, comparison=found))
+        if found.change is not Change.UNDECIDED or version is later[-1]:
+            steps.append(Step(version=version.name, against=reference.name, comparison=found))
         if found.change is Change.REGRESSED:
             first_bad = first_bad or version
         elif found.change is not Change.UNDECIDED:

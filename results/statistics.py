@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from itertools import accumulate, combinations_with_replacement, count, product
 from statistics import median
@@ -27,8 +26,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ERROR: Final = Fraction(1, 20)
-"""How often an interval may miss what it is for: once in 20 times, both ends together."""
+ONE_IN: Final = 40
+"""How often an interval may miss what it is for at either end: once in so many times."""
+
+ERROR: Final = 2 / ONE_IN
+"""How often at both ends together: 5 %."""
 
 # What a broken page calls a speed may be any number; a ratio stays one that can be written down.
 _LARGEST: Final = math.log(1e300)
@@ -76,18 +78,16 @@ def paired_ratio(pairs: Sequence[tuple[float, float]]) -> Ratio:
     return _estimate(walsh, _signed_rank(len(pairs)))
 
 
+@cache
 def more_needed(baseline: int, sample: int) -> int:
     """How many values each of two samples lacks before there is an interval; 0 where there is."""
-    return next(
-        k
-        for k in count()
-        if 2 * Fraction(1, math.comb(baseline + sample + 2 * k, sample + k)) <= ERROR
-    )
+    orders = (math.comb(baseline + sample + 2 * k, sample + k) for k in count())
+    return next(k for k, number in enumerate(orders) if number >= ONE_IN)
 
 
 def more_pairs_needed(pairs: int) -> int:
     """How many pairs are lacking before there is an interval; 0 where there is one."""
-    return next(k for k in count() if 2 * Fraction(1, 2 ** (pairs + k)) <= ERROR)
+    return next(k for k in count() if 2 ** (pairs + k) >= ONE_IN)
 
 
 def fisher_exact(good: int, bad: int, other_good: int, other_bad: int) -> float:
@@ -117,9 +117,9 @@ def _estimate(ordered: list[float], counts: tuple[int, ...]) -> Ratio:
     value, depth = _factor(median(ordered)), _depth(counts)
     if not depth:
         return Ratio(value, None)
-    missed = 2 * Fraction(sum(counts[:depth]), sum(counts))
+    missed = 2 * sum(counts[:depth]) / sum(counts)
     low, high = _factor(ordered[depth - 1]), _factor(ordered[-depth])
-    return Ratio(value, Bounds(low, high, confidence=float(1 - missed)))
+    return Ratio(value, Bounds(low, high, confidence=1 - missed))
 
 
 def _factor(difference: float) -> float:
@@ -127,9 +127,9 @@ def _factor(difference: float) -> float:
 
 
 def _depth(counts: tuple[int, ...]) -> int:
-    """How many values of a distribution its lower tail may hold, at half of `ERROR`."""
-    allowed = ERROR / 2 * sum(counts)
-    return next((k for k, tail in enumerate(accumulate(counts)) if tail > allowed), 0)
+    """How many values of a distribution its lower tail may hold."""
+    every = sum(counts)
+    return next(k for k, tail in enumerate(accumulate(counts)) if ONE_IN * tail > every)
 
 
 @cache

@@ -69,7 +69,7 @@ def test_the_tolerance_is_an_edge(factor: float, tolerance: float, change: Chang
     found = compare("load_seconds", several(8), several(8, factor=factor), tolerance)
     assert found.change is change
     if change is Change.UNDECIDED:
-        assert found.explanation == "the interval is neither within the tolerance nor beyond it"
+        assert found.explanation == "the interval straddles the tolerance"
 
 
 @pytest.mark.parametrize(

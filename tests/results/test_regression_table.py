@@ -164,7 +164,7 @@ def test_a_and_b_are_named_above_their_ratios() -> None:
     assert decode.split() == [
         "decode", "speed", "0.833", "0.833", "to", "0.833", "6+6", "regressed",
     ]  # fmt: skip
-    assert "\n6 rounds in turns; of no interest: 5 % either way;" in text
+    assert "\n6 rounds in turns\nof no interest: 5 % either way;" in text
 
 
 def test_a_busy_host_is_told_of_a_and_b() -> None:
@@ -174,7 +174,7 @@ def test_a_busy_host_is_told_of_a_and_b() -> None:
         )
         for number, r in enumerate(rounds(6, 1.0))
     ]
-    assert "the host was not at rest in 2;" in printed_ab(records)
+    assert "the host was not at rest in 2 of 12 trials\n" in printed_ab(records)
 
 
 def test_a_hostile_browser_is_harmless_in_a_and_b() -> None:
