@@ -44,6 +44,7 @@ class Times:
     build: list[float] = field(default_factory=list)
     write: list[float] = field(default_factory=list)
     together: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     whole: float = 0.0
 
 
@@ -53,7 +54,7 @@ def measure(store_folder: Path, trials: int, rounds: int) -> Times:
     with tempfile.TemporaryDirectory() as name:
         for _ in range(rounds):
             file = Path(name) / MATRIX_FILE
-            began = time.perf_counter()
+            began, began_processor = time.perf_counter(), time.process_time()
             with Store.open(store_folder) as store:
                 matrix = build_matrix(store, _NOW)
                 built = time.perf_counter()
@@ -62,6 +63,7 @@ def measure(store_folder: Path, trials: int, rounds: int) -> Times:
             times.build.append(built - began)
             times.write.append(ended - built)
             times.together.append(ended - began)
+            times.processor.append(time.process_time() - began_processor)
         times.matrix_bytes = file.stat().st_size
         began = time.perf_counter()
         with Store.open(store_folder) as store:
@@ -83,6 +85,7 @@ def row(times: Times) -> list[str]:
         significant(median(times.build)),
         significant(median(times.write)),
         f"{significant(median(times.together))} ({significant(low)} to {significant(high)})",
+        significant(median(times.processor)),
         significant(times.whole),
         str(len(times.together)),
     ]
@@ -108,7 +111,7 @@ def main() -> None:
             found.append(measure(folder, trials, options.rounds))
     heads = (
         "trials", "cells", "store MB", "matrix.json MB", "build s", "write s", "together s",
-        "with all evidence s", "n",
+        "processor s", "with all evidence s", "n",
     )  # fmt: skip
     print(markdown_table(heads, [row(times) for times in found], left=0))
     print(f"\nload average at the end: {os.getloadavg()[0]:.1f}")

@@ -8,17 +8,19 @@ each of their parts as an object.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from results.errors import StoreError
 from results.figures import METRICS
-from results.matrix.groups import groups
+from results.matrix.groups import Outcome, groups
 from results.matrix.model import BY_SEVERITY, Matrix, Section
 from results.matrix.names import file_name_of, unique_slugs
 from results.query import count_faults
@@ -26,10 +28,10 @@ from results.record import Verdict
 from results.tiers import decode_tier, lower, prefill_tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from results.figures import CellKey, Figures
-    from results.matrix.groups import Device, Group, Outcome
+    from results.matrix.groups import Group
     from results.record import Record
     from results.store import Store
 
@@ -56,6 +58,34 @@ _figures_of: Final = attrgetter(*METRICS)
 _SEVERITY: Final = {str(verdict): rank for rank, verdict in enumerate(BY_SEVERITY)}
 
 
+class _Device(NamedTuple):
+    """What makes a device of the matrix."""
+
+    profile: str
+    hardware: str
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A finished cell, and what says where it belongs."""
+
+    key: CellKey
+    newest: Figures
+    cell: Values
+
+    @property
+    def device(self) -> _Device:
+        return _Device(self.key.profile, self.key.hardware, self.key.limited)
+
+    @property
+    def section(self) -> Section:
+        """A limited device with a GPU in software is said to be in software, which weighs more."""
+        if self.key.software_adapter:
+            return "software_adapter"
+        return "limited" if self.key.limited else "support"
+
+
 def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_DAYS) -> Matrix:
     """The matrix of everything that a store holds.
 
@@ -67,19 +97,38 @@ def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_
     Raises:
         StoreError: the store cannot be read.
     """
-    found = list(groups(store))
-    newest_of = _newest_of_devices(found)
+    with _collector_at_rest():
+        return _build(store, now, expiry_days)
+
+
+@contextlib.contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """No search for garbage: of half a million new objects all stay, and it would walk them all.
+
+    With 5,000 cells it would take a third of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _build(store: Store, now: datetime, expiry_days: int) -> Matrix:
+    # Cell by cell, so that the trials of one are gone before those of the next are read.
+    placed = [_placed(group, now, expiry_days) for group in groups(store)]
+    newest_of = _newest_of_devices(placed)
     ids = _device_ids(newest_of)
     trees: dict[Section, ValueTree] = {"support": {}, "limited": {}, "software_adapter": {}}
-    for group in sorted(found, key=lambda group: _place(group, ids)):
-        _cells_at(trees[group.section], group.key, ids[group.device]).append(
-            _cell(group, now, expiry_days)
-        )
+    for item in sorted(placed, key=lambda item: _place(item, ids)):
+        _cells_at(trees[item.section], item.key, ids[item.device]).append(item.cell)
     faults = count_faults(store)
     meta = {
         "generated_at": now,
         "generator": f"tierlab {_version()}",
-        "trials": sum(len(group.trials) for group in found),
+        "trials": sum(item.cell["n"] for item in placed),
         "infra_trials": faults[Verdict.INFRA],
         "expiry_days": expiry_days,
         "metrics": METRIC_MEANINGS,
@@ -91,8 +140,8 @@ def build_matrix(store: Store, now: datetime, expiry_days: int = DEFAULT_EXPIRY_
                 ids[device]: _device_entry(store, device, newest)
                 for device, newest in sorted(newest_of.items(), key=lambda item: ids[item[0]])
             },
-            "models": _models(found),
-            "runtimes": _runtimes(found),
+            "models": _models(placed),
+            "runtimes": _runtimes(placed),
             **trees,
         }
     )
@@ -105,14 +154,18 @@ def _version() -> str:
         return "unreleased"
 
 
-def _place(group: Group, ids: Mapping[Device, str]) -> tuple[object, ...]:
+def _placed(group: Group, now: datetime, expiry_days: int) -> _Placed:
+    return _Placed(group.key, group.newest, _cell(group, now, expiry_days))
+
+
+def _place(item: _Placed, ids: Mapping[_Device, str]) -> tuple[object, ...]:
     """Where a cell stands; of several for one device, the plain artifact from the network first."""
-    key = group.key
+    key = item.key
     return (
         key.model,
         key.quantisation,
         key.runtime,
-        ids[group.device],
+        ids[item.device],
         key.variant,
         key.source != "network",
         key.source,
@@ -127,16 +180,16 @@ def _cells_at(tree: ValueTree, key: CellKey, device: str) -> list[Values]:
 # ---- devices, models, runtimes ----
 
 
-def _newest_of_devices(found: Iterable[Group]) -> dict[Device, Figures]:
-    newest: dict[Device, Figures] = {}
-    for group in found:
-        known = newest.setdefault(group.device, group.newest)
-        if group.newest.started_at > known.started_at:
-            newest[group.device] = group.newest
+def _newest_of_devices(placed: Iterable[_Placed]) -> dict[_Device, Figures]:
+    newest: dict[_Device, Figures] = {}
+    for item in placed:
+        known = newest.setdefault(item.device, item.newest)
+        if item.newest.started_at > known.started_at:
+            newest[item.device] = item.newest
     return newest
 
 
-def _device_ids(devices: Iterable[Device]) -> dict[Device, str]:
+def _device_ids(devices: Iterable[_Device]) -> dict[_Device, str]:
     """Readable ids: the profile's, with the hardware where the profile says nothing of it.
 
     That a device is limited is part of the id only where there is one of that name that is not:
@@ -144,7 +197,7 @@ def _device_ids(devices: Iterable[Device]) -> dict[Device, str]:
     """
     all_devices = list(devices)
     unlimited = {(device.profile, device.hardware) for device in all_devices if not device.limited}
-    texts: dict[Device, str] = {}
+    texts: dict[_Device, str] = {}
     for device in all_devices:
         has_twin = device.limited and (device.profile, device.hardware) in unlimited
         words = (device.profile, device.hardware, "limited" if has_twin else "")
@@ -153,7 +206,7 @@ def _device_ids(devices: Iterable[Device]) -> dict[Device, str]:
     return {device: slugs[text] for device, text in texts.items()}
 
 
-def _device_entry(store: Store, device: Device, newest: Figures) -> Values:
+def _device_entry(store: Store, device: _Device, newest: Figures) -> Values:
     """What is known of a device: the newest record says more than the figures do."""
     record: Record | None = None
     # A damaged record is found by `tierlab store check`; the figures beside it are whole.
@@ -177,20 +230,20 @@ def _device_entry(store: Store, device: Device, newest: Figures) -> Values:
     return entry
 
 
-def _models(found: Iterable[Group]) -> dict[str, Values]:
+def _models(placed: Iterable[_Placed]) -> dict[str, Values]:
     quantisations: defaultdict[str, set[str]] = defaultdict(set)
-    for group in found:
-        quantisations[group.key.model].add(group.key.quantisation)
+    for item in placed:
+        quantisations[item.key.model].add(item.key.quantisation)
     return {
         model: {"name": model, "quantisations": tuple(sorted(found))}
         for model, found in sorted(quantisations.items())
     }
 
 
-def _runtimes(found: Iterable[Group]) -> dict[str, Values]:
+def _runtimes(placed: Iterable[_Placed]) -> dict[str, Values]:
     last_seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for group in found:
-        versions, newest = last_seen[group.key.runtime], group.newest
+    for item in placed:
+        versions, newest = last_seen[item.key.runtime], item.newest
         seen = versions.get(newest.runtime_version, "")
         versions[newest.runtime_version] = max(seen, newest.started_at)
     entries: dict[str, Values] = {}
@@ -205,12 +258,12 @@ def _runtimes(found: Iterable[Group]) -> dict[str, Values]:
 
 
 def _cell(group: Group, now: datetime, expiry_days: int) -> Values:
-    key, trials, newest = group.key, group.trials, group.newest
-    verdicts = Counter(trial.verdict for trial in trials)
+    key, newest, trials = group.key, group.newest, group.trials
+    of_all = dict(zip(Outcome._fields, zip(*trials, strict=True), strict=True))
+    verdicts = Counter(of_all["verdict"])
     verdict = max(verdicts, key=lambda name: (verdicts[name], _SEVERITY[name]))
     such = [trial for trial in trials if trial.verdict == verdict]
     measured = _measured(such)
-    temperatures = [t.temperature_celsius for t in trials if t.temperature_celsius is not None]
     return {
         "verdict": verdict,
         "verdicts": dict(verdicts),
@@ -221,7 +274,7 @@ def _cell(group: Group, now: datetime, expiry_days: int) -> Values:
             "tier": newest.predicted_tier,
             "metrics": _predicted(newest),
         },
-        "judgements": dict(Counter(trial.judgement for trial in trials)),
+        "judgements": dict(Counter(of_all["judgement"])),
         "n": len(trials),
         "measured": measured,
         "versions": {
@@ -239,9 +292,9 @@ def _cell(group: Group, now: datetime, expiry_days: int) -> Values:
             "operating_system": newest.operating_system,
             "adapter": newest.adapter,
             "threads": newest.threads,
-            "at_rest": sum(trial.host_at_rest == 1 for trial in trials),
-            "temperature_celsius": max(temperatures, default=None),
-            "throttled": sum(bool(trial.throttled_seconds) for trial in trials),
+            "at_rest": of_all["host_at_rest"].count(1),
+            "temperature_celsius": max(_known(of_all["temperature_celsius"]), default=None),
+            "throttled": sum(seconds > 0 for seconds in _known(of_all["throttled_seconds"])),
         },
         "emulated": key.limited,
         "software_adapter": key.software_adapter,
@@ -258,15 +311,19 @@ def _measured(trials: Sequence[Outcome]) -> dict[str, Values]:
     spreads: dict[str, Values] = {}
     for metric, column in zip(METRICS, columns, strict=True):
         # Nothing that is measured can be below zero, whatever a page says.
-        known = [value for value in column if value is not None and value >= 0]
-        if known:
+        values = sorted(value for value in _known(column) if value >= 0)
+        if values:
             spreads[metric] = {
-                "n": len(known),
-                "median": median(known),
-                "low": min(known),
-                "high": max(known),
+                "n": len(values),
+                "median": median(values),
+                "low": values[0],
+                "high": values[-1],
             }
     return spreads
+
+
+def _known(column: Iterable[float | None]) -> list[float]:
+    return [value for value in column if value is not None]
 
 
 def _tier(verdict: str, measured: Mapping[str, Values]) -> str | None:

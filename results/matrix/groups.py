@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from results.figures import CellKey, Figures
-    from results.matrix.model import Section
     from results.store import Store
 
 MOST_TRIALS: Final = 30
@@ -31,14 +30,6 @@ SAME: Final = (
     "output_tokens",
 )
 """What has to be the same for two trials of a cell to be alike."""
-
-
-class Device(NamedTuple):
-    """What makes a device of the matrix."""
-
-    profile: str
-    hardware: str
-    limited: bool
 
 
 class Outcome(NamedTuple):
@@ -66,18 +57,6 @@ class Group:
     key: CellKey
     newest: Figures
     trials: list[Outcome]
-
-    @property
-    def device(self) -> Device:
-        """The device of the cell."""
-        return Device(self.key.profile, self.key.hardware, self.key.limited)
-
-    @property
-    def section(self) -> Section:
-        """A limited device with a GPU in software is said to be in software, which weighs more."""
-        if self.key.software_adapter:
-            return "software_adapter"
-        return "limited" if self.key.limited else "support"
 
 
 def groups(store: Store) -> Iterator[Group]:
