@@ -33,14 +33,14 @@ for version in itertools.count(int(sys.argv[2])):
 
 
 @contextlib.contextmanager
-def publisher(target: Path, first: int) -> Iterator[None]:
+def publisher(target: Path, first: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process that publishes one version after the other until it is killed in the end."""
     command = [sys.executable, "-c", PUBLISHER, str(target), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            yield
+            yield process
         finally:
             process.kill()
 
@@ -66,15 +66,20 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             (folder / str(number)).write_text("0 " * TIMES)
     newest = 0
     for _ in range(KILLS):
-        with publisher(target, newest + 1):
-            for _ in range(dice.randrange(1, 60)):
-                seen = version_in(target / str(dice.randrange(FILES)))
-                assert seen >= newest, "never an older one than before"
+        with publisher(target, newest + 1) as process:
+            seen, further = newest, dice.randrange(100)
+            # Until it has published at least once, and then so much longer.
+            while seen == newest or further:
+                assert process.poll() is None
+                further -= seen > newest
+                found = version_in(target / str(dice.randrange(FILES)))
+                assert found >= seen, "never an older one than before"
+                seen = found
         versions = {version_in(target / str(number)) for number in range(FILES)}
         assert len(versions) == 1, "never half"
         assert (target / MARKER).is_file()
         newest = versions.pop()
-    assert newest > KILLS, "the publishers did publish"
+        assert newest >= seen
     with publication(target):
         pass
     assert list(tmp_path.iterdir()) == [target], "what they left was swept"
