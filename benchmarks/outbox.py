@@ -39,13 +39,13 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from rich.console import Console
 
 from benchmarks.markdown import markdown_table, ratio_of, significant
-from results.delivery import LINES_A_REQUEST, Sender
-from results.influx import Influx
-from results.influx_settings import InfluxSettings
-from results.lines import lines_of
+from results.influx.client import Influx
+from results.influx.delivery import LINES_A_REQUEST, Sender
+from results.influx.lines import lines_of
+from results.influx.settings import InfluxSettings
 from results.rows import parse_record
 from results.store import Store
-from tests.results.influxd import BUCKET, ORG, TOKEN, ask
+from tests.results.influx.influxd import BUCKET, ORG, TOKEN, ask
 from tests.results.records import record
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Server:
     """The InfluxDB of the tests, in a process of its own."""
 
     def __init__(self) -> None:
-        words = [sys.executable, "-m", "tests.results.influxd"]
+        words = [sys.executable, "-m", "tests.results.influx.influxd"]
         self._process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         found = re.search(r"http://127.0.0.1:(\d+)", self._process.stdout.readline())

@@ -1,7 +1,7 @@
 """A and B in turns: two browsers, or two versions of a runtime's npm package, on one device.
 
 `--ab browser=A,B` or `--ab runtime=A,B`. What is compared is decided here; the comparison itself
-is made from the records (`results.ab`).
+is made from the records (`results.regressions.ab`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from harness.devices.browsers import read_version
 from harness.errors import UserError
 from harness.packages import NODE_MODULES, packages_from
 from harness.runtimes import find_runtime
-from results.ab import Mark
-from results.statistics import more_pairs_needed
+from results.regressions.ab import Mark
+from results.regressions.statistics import more_pairs_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -17,21 +17,19 @@ from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
 from harness.weights import commands as model_commands
-from results import (
-    dashboards_commands,
-    matrix_commands,
-    outbox_commands,
-    regressions_commands,
-    store_commands,
-)
+from results.dashboards import commands as dashboards_commands
 from results.dashboards.provisioning import DashboardsError
-from results.influx_settings import InfluxError
+from results.influx import commands as outbox_commands
+from results.influx.settings import InfluxError
+from results.matrix import commands as matrix_commands
 from results.matrix.publish import PublishError
+from results.regressions import commands as regressions_commands
 from results.report import print_report
 from results.site import SiteError
 from results.store import Store, StoreError
 from results.table import gigabytes, plain
 from results.tiers import rows
+from results.upkeep import commands as store_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,8 +34,8 @@ from harness.verdict import judge
 from harness.web.server import serve
 from harness.weights.cache import ArtifactCache
 from harness.weights.variants import varied
-from results.ab import marked
 from results.record import Verdict
+from results.regressions.ab import marked
 from results.store import Store, StoreError
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from results.influx_settings import TOKEN, MisconfiguredError, read_settings
+from results.influx.settings import TOKEN, MisconfiguredError, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest.terminal import TerminalReporter
 
-    from results.courier import Courier
-    from results.influx_settings import InfluxSettings
+    from results.influx.courier import Courier
+    from results.influx.settings import InfluxSettings
 
 DEFAULT_LAST_SECONDS: Final = 10.0
 
@@ -69,7 +69,7 @@ def influx_settings(config: pytest.Config) -> InfluxSettings | None:
 def start_sending(config: pytest.Config, results: Path, settings: InfluxSettings) -> None:
     """Send what waits in a results folder, now and as records come, until the run ends."""
     # Imported here: most runs have no InfluxDB.
-    from results.courier import Courier  # noqa: PLC0415
+    from results.influx.courier import Courier  # noqa: PLC0415
 
     courier = Courier(results, settings)
     config.pluginmanager.register(_Sending(config, courier))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results.ab import ab_outcomes, mark_of
 from results.capability_table import capability_table
 from results.claims_table import claims_table, response_table
-from results.regression_table import print_ab
+from results.regressions.ab import ab_outcomes, mark_of
+from results.regressions.table import print_ab
 from results.table import comparison, next_steps, table
 
 if TYPE_CHECKING:

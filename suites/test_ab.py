@@ -17,9 +17,9 @@ import pytest
 from harness.ab import FORMS
 from harness.errors import UserError
 from harness.plugin import PLAN
-from results.ab import ab_outcomes
 from results.record import Verdict
-from results.regression_table import said
+from results.regressions.ab import ab_outcomes
+from results.regressions.table import said
 
 if TYPE_CHECKING:
     from harness.ab import AbPlan

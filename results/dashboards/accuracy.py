@@ -17,7 +17,7 @@ from results.dashboards.query import (
     over_time,
 )
 from results.dashboards.variables import OWN_FIGURES, WORKLOAD, chosen
-from results.influx_schema import TRIAL
+from results.influx.schema import TRIAL
 
 _VARIABLES: Final = (*WORKLOAD, *OWN_FIGURES)
 _CHOSEN: Final = chosen(*_VARIABLES)

@@ -7,7 +7,7 @@ from typing import Final
 from results.dashboards.model import Dashboard, Unit, bars, groups, lines, stat
 from results.dashboards.query import Query, count, equals, highest, latest, mean, median, over_time
 from results.dashboards.variables import TagVariable, chosen
-from results.influx_schema import HEALTH, PROBE, TRIAL
+from results.influx.schema import HEALTH, PROBE, TRIAL
 
 _VARIABLES: Final = (
     TagVariable("host", "host", measurement=HEALTH),

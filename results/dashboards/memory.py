@@ -18,8 +18,8 @@ from results.dashboards.query import (
     total,
 )
 from results.dashboards.variables import ALL_FIGURES, WORKLOAD, chosen
-from results.influx_schema import MEMORY as CURVES
-from results.influx_schema import TRIAL
+from results.influx.schema import MEMORY as CURVES
+from results.influx.schema import TRIAL
 
 _VARIABLES: Final = (*WORKLOAD, *ALL_FIGURES)
 _CHOSEN: Final = chosen(*_VARIABLES)

@@ -7,8 +7,8 @@ from typing import Final
 from results.dashboards.model import Dashboard, Unit, bars, groups, lines
 from results.dashboards.query import Query, count, highest, latest, over_time
 from results.dashboards.variables import TagVariable, chosen
-from results.influx_schema import OUTBOX as GAUGES
-from results.influx_schema import TRIAL
+from results.influx.schema import OUTBOX as GAUGES
+from results.influx.schema import TRIAL
 
 _HOST: Final = TagVariable("host", "host", measurement=GAUGES)
 _CHOSEN: Final = chosen(_HOST)

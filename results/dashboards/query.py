@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from results.influx_schema import Measurement
+    from results.influx.schema import Measurement
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 from results.dashboards.model import Dashboard, Unit, groups, lines
 from results.dashboards.query import Query, count, equals, highest, lowest, median, over_time
 from results.dashboards.variables import OWN_FIGURES, WORKLOAD, TagVariable, chosen
-from results.influx_schema import TRIAL
+from results.influx.schema import TRIAL
 
 _VARIABLES: Final = (*WORKLOAD, TagVariable("browser", "browser"), *OWN_FIGURES)
 _RAN: Final = (*chosen(*_VARIABLES), equals("verdict", "ok"))

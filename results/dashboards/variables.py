@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from results.dashboards.query import Condition
-from results.influx_schema import TRIAL
+from results.influx.schema import TRIAL
 
 if TYPE_CHECKING:
-    from results.influx_schema import Measurement
+    from results.influx.schema import Measurement
 
     Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.outbox import SAMPLES, drain, storing
-from tests.results.influxd import require_influxd
+from tests.results.influx.influxd import require_influxd
 
 
 @pytest.mark.integration

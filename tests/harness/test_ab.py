@@ -16,8 +16,8 @@ from harness.packages import NODE_MODULES, node_modules, packages_from
 from harness.profiles import load_profiles
 from harness.runtimes import find_runtime
 from harness.trial import TrialSettings
-from results.ab import Mark, mark_of
-from results.comparison import TOLERANCE
+from results.regressions.ab import Mark, mark_of
+from results.regressions.comparison import TOLERANCE
 from results.store import Store
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from harness.profiles import load_profiles
 from harness.state import state_directory
 from harness.trial import TrialSettings
 from harness.weights.onnx.recipe import OnnxRecipe
-from results.ab import Mark, mark_of
 from results.claims import assess, claims
 from results.record import Record, Verdict
+from results.regressions.ab import Mark, mark_of
 from results.store import FILE_NAME, Store
 from tests.harness.fakes import FakeDevice, artifact, probe_well
 from tests.results.records import record

@@ -483,7 +483,7 @@ def test_the_comparison_is_printed_instead_of_its_loads(suites: Suites) -> None:
     tests = (
         "from harness.plugin import PLAN, RUN_ID\n"
         "from results.store import Store\n"
-        "from tests.results.rounds import rounds\n"
+        "from tests.results.regressions.rounds import rounds\n"
         "def test_made(request):\n"
         "    run_id = request.config.stash[RUN_ID]\n"
         "    results = request.config.stash[PLAN].settings.trial.results\n"

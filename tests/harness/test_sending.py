@@ -14,12 +14,12 @@ from tests.harness.test_plugin import (
     own_places,  # noqa: F401 - a fixture
     refusal,
 )
-from tests.results.influxd import HANG, ORG, TOKEN, influx_fixture  # noqa: F401 - a fixture
+from tests.results.influx.influxd import HANG, ORG, TOKEN, influx_fixture  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.results.influxd import Influx
+    from tests.results.influx.influxd import Influx
 
 pytest_plugins = ("pytester",)
 
@@ -30,7 +30,7 @@ from pathlib import Path
 import pytest
 from harness.plugin import PLAN, RUN_ID
 from results.store import Store
-from tests.results.test_delivery import trial
+from tests.results.influx.test_delivery import trial
 
 @pytest.mark.parametrize("name", ["a", "b", "c"])
 def test_a(profile, name, request):

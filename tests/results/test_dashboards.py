@@ -15,17 +15,17 @@ from results.dashboards import DASHBOARDS
 from results.dashboards.provisioning import DashboardsError, write_dashboards
 from results.dashboards.query import Query, count, equals, mean
 from results.dashboards.variables import DATASOURCE, MarkVariable, TagVariable, chosen
-from results.influx_schema import MEASUREMENTS, TRIAL
-from results.lines import lines_of, outbox_line
+from results.influx.lines import lines_of, outbox_line
+from results.influx.schema import MEASUREMENTS, TRIAL
 from results.record import Judgement, Verdict
-from tests.results.influxd import BUCKET, Influxd, ask, running_influx
-from tests.results.varied import DAYS, FIRST_DAY, varied
+from tests.results.influx.influxd import BUCKET, Influxd, ask, running_influx
+from tests.results.influx.varied import DAYS, FIRST_DAY, varied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from results.dashboards.model import Dashboard
-    from tests.results.influxd import Row
+    from tests.results.influx.influxd import Row
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "influx-schema.md"
 KNOWN = {measurement.name: measurement for measurement in MEASUREMENTS}

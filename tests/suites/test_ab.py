@@ -13,7 +13,7 @@ from harness.models import Workload
 from harness.profiles import load_profiles
 from results.record import Record, Verdict
 from suites import test_ab as suite
-from tests.results.rounds import side
+from tests.results.regressions.rounds import side
 
 if TYPE_CHECKING:
     from harness.profiles import Profile

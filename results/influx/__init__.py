@@ -1,0 +1,1 @@
+"""Records in InfluxDB: as line protocol, in the outbox, and on their way."""

@@ -1,0 +1,1 @@
+"""What became worse, since which version, and whether the trials can tell."""

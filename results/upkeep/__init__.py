@@ -1,0 +1,1 @@
+"""Work on a whole results folder: merged, exported, pruned, checked."""

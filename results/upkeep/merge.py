@@ -1,0 +1,393 @@
+"""The results of other hosts, taken into a store.
+
+Only whole things are taken, and only what is not there yet: an import that was killed is completed
+by the next, and one that is repeated takes nothing. The other folder is only read; what is worked
+on is a copy of its store, which is brought to today's schema first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from results.capability import Capability
+from results.errors import StoreError
+from results.migrations import migrate
+from results.record import Record
+from results.rows import (
+    FINDINGS,
+    Finding,
+    insert_capability,
+    insert_finding,
+    insert_record,
+    parse,
+)
+from results.store import FILE_NAME, Store
+from results.upkeep.maintenance import SCRATCH, exclusive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+M = TypeVar("M", bound=BaseModel)
+
+# Some 10 kB each; one commit to the disk a portion.
+_PORTION: Final = 100
+
+# An id is the name of a folder; anything else in its place could lead out of the results folder.
+_PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,199}")
+
+
+@dataclass
+class Merged:
+    """What an import took from one other folder.
+
+    Attributes:
+        runs: runs that were not known.
+        records: trials that were not known.
+        findings: claims and response times that were not known.
+        capabilities: capabilities that were not known.
+        known: trials and capabilities that were there already, and the same.
+        folders: folders of raw evidence that were copied.
+        copied_bytes: their size.
+        conflicts: trials and capabilities that are another here; nothing was overwritten.
+        unreadable: what does not follow the schema, with the reason; it was not taken.
+    """
+
+    runs: int = 0
+    records: int = 0
+    findings: int = 0
+    capabilities: int = 0
+    known: int = 0
+    folders: int = 0
+    copied_bytes: int = 0
+    conflicts: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything of the other folder is here now."""
+        return not self.conflicts and not self.unreadable
+
+
+def merge(
+    store: Store,
+    other: Path,
+    *,
+    files: bool = True,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Merged:
+    """Take everything that is not here yet from another results folder.
+
+    Args:
+        store: where to.
+        other: the other results folder; not a byte of it is changed.
+        files: copy the raw evidence too.
+        progress: told how many trials have been looked at, and of how many.
+
+    Raises:
+        StoreError: there is no store, it is damaged, this one, or newer than this code, or the disk
+            is full.
+    """
+    source = other / FILE_NAME
+    home = store.path.parent
+    if not source.is_file():
+        raise StoreError(f"{other}: there is no {FILE_NAME} here\n  -> name a results folder")
+    if source.samefile(store.path):
+        raise StoreError(f"{other}: is the results folder that would be imported into")
+    with exclusive(home):
+        try:
+            with (
+                tempfile.TemporaryDirectory(dir=home, prefix=f"{SCRATCH}import-") as scratch,
+                _copy(source, Path(scratch) / FILE_NAME) as copy,
+            ):
+                return _Merge(store, copy, files=files).everything(progress)
+        except OSError as error:
+            raise StoreError(f"{home}: cannot import {other}: {error}") from error
+
+
+class _ConflictError(Exception):
+    """The same id stands for something else here."""
+
+
+class _Row(NamedTuple):
+    """A row of the other store: its id, and its body."""
+
+    name: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[M]):
+    """What has an id, a body and a folder of evidence: trials and capabilities.
+
+    Attributes:
+        called: what one is called in a message.
+        table: its table; rows are found by `key`.
+        key: the column of its id.
+        folder: where the folders of evidence are, in the results folder.
+        shape: what a body holds.
+        place: id and run, as a body says.
+        insert: adds one with its body; whether it was new.
+    """
+
+    called: str
+    table: str
+    key: str
+    folder: str
+    shape: type[M]
+    place: Callable[[M], tuple[str, str]]
+    insert: Callable[[sqlite3.Connection, M, str], bool]
+
+
+_TRIALS: Final = _Kind(
+    called="trial",
+    table="records",
+    key="trial_id",
+    folder="trials",
+    shape=Record,
+    place=lambda record: (record.trial_id, record.run_id),
+    insert=insert_record,
+)
+_CAPABILITIES: Final = _Kind(
+    called="capability",
+    table="capabilities",
+    key="capability_id",
+    folder="capabilities",
+    shape=Capability,
+    place=lambda capability: (capability.capability_id, capability.run_id),
+    insert=insert_capability,
+)
+
+
+class _Merge:
+    """One import."""
+
+    def __init__(self, store: Store, other: Store, *, files: bool) -> None:
+        self._store = store
+        self._other = other
+        self._files = files
+        self._done = Merged()
+
+    def everything(self, progress: Callable[[int, int], None]) -> Merged:
+        ((total,),) = self._other.read("SELECT count(*) FROM records")
+        seen = 0
+        progress(0, total)
+        for run in self._other.read(
+            "SELECT run_id, started_at, ended_at, command FROM runs ORDER BY started_at, run_id"
+        ):
+            run_id, _, ended_at, _ = run
+            self._run(run)
+            for rows in self._portions(_TRIALS, run_id):
+                self._done.records += self._take(_TRIALS, run_id, rows)
+                seen += len(rows)
+                progress(seen, total)
+            for rows in self._portions(_CAPABILITIES, run_id):
+                self._done.capabilities += self._take(_CAPABILITIES, run_id, rows)
+            self._findings(run_id)
+            if ended_at:  # while it goes on, its folders grow
+                self._evidence("pages", [run_id])
+                self._evidence("probes", [run_id])
+        if seen < total:
+            self._done.unreadable.append(
+                f"{total - seen} trials belong to no run; `tierlab store check --repair` on their"
+                " host mends that"
+            )
+        return self._done
+
+    def _run(self, run: tuple[str, str, str | None, str]) -> None:
+        run_id, _, ended_at, _ = run
+        with self._store.transaction() as connection:
+            added = connection.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", run)
+            self._done.runs += added.rowcount
+            connection.execute(
+                "UPDATE runs SET ended_at = ? WHERE run_id = ? AND ended_at IS NULL",
+                (ended_at, run_id),
+            )
+
+    def _portions(self, kind: _Kind[M], run_id: str) -> Iterator[list[_Row]]:
+        query = (
+            f"SELECT {kind.key}, body FROM {kind.table}"  # noqa: S608 - our own
+            " WHERE run_id = ? ORDER BY started_at, rowid"
+        )
+        rows = map(_Row._make, self._other.each(query, (run_id,)))
+        while portion := list(itertools.islice(rows, _PORTION)):
+            yield portion
+
+    def _take(self, kind: _Kind[M], run_id: str, rows: list[_Row]) -> int:
+        """Take what is new of some rows, with its evidence; how many that was."""
+        new: list[tuple[M, str]] = []
+        names = []
+        for row in rows:
+            with self._reported():
+                if (found := self._new(kind, run_id, row)) is not None:
+                    new.append((found, row.body))
+                names.append(row.name)
+        # First the evidence: a record does not appear without it.
+        self._evidence(kind.folder, names)
+        with self._store.transaction() as connection:
+            return sum(kind.insert(connection, found, body) for found, body in new)
+
+    def _new(self, kind: _Kind[M], run_id: str, row: _Row) -> M | None:
+        """What a row holds, or `None` where the same is here already.
+
+        Raises:
+            _ConflictError: another of the same id is here.
+            StoreError: it cannot be read, or is not what it is filed as.
+        """
+        query = f"SELECT body FROM {kind.table} WHERE {kind.key} = ?"  # noqa: S608 - our own
+        for (here,) in self._store.read(query, (row.name,)):
+            if here != row.body and not _says_the_same(here, row.body, kind.shape):
+                raise _ConflictError(f"{kind.called} {row.name} is another one here; it was left")
+            self._done.known += 1
+            return None
+        found = parse(kind.shape, row.body, f"{kind.called} {row.name}")
+        _same(kind.place(found), (row.name, run_id))
+        return found
+
+    def _findings(self, run_id: str) -> None:
+        """Findings have no id: one that says the same at the same time is the same."""
+        found: list[tuple[Finding, str]] = []
+        for kind, body in self._other.read(
+            "SELECT kind, body FROM findings WHERE run_id = ? ORDER BY at, rowid", (run_id,)
+        ):
+            with self._reported():
+                if kind not in FINDINGS:
+                    raise StoreError(f"a finding of run {run_id}: {kind!r} is not known here")
+                finding = parse(FINDINGS[kind], body, f"a finding of run {run_id}")
+                _same((finding.kind, finding.run_id), (kind, run_id))
+                found.append((finding, body))
+        with self._store.transaction() as connection:
+            for finding, body in found:
+                if not connection.execute(
+                    "SELECT 1 FROM findings WHERE run_id = ? AND kind = ? AND body = ?",
+                    (finding.run_id, finding.kind, body),
+                ).fetchone():
+                    insert_finding(connection, finding, body)
+                    self._done.findings += 1
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except _ConflictError as error:
+            self._done.conflicts.append(str(error))
+        except StoreError as error:
+            self._done.unreadable.append(str(error))
+
+    def _evidence(self, kind: str, names: Iterable[str]) -> None:
+        """Copy the folders that are not here. That of a pruned trial comes back with it."""
+        for name in names if self._files else ():
+            source = self._other.path.parent / kind / name
+            target = self._store.path.parent / kind / name
+            if _PLAIN_NAME.fullmatch(name) and not os.path.lexists(target):
+                size = _copy_folder(source, target)
+                if size is not None:
+                    self._done.folders += 1
+                    self._done.copied_bytes += size
+
+
+def _same(inside: tuple[str, str], outside: tuple[str, str]) -> None:
+    """A body must be what it is filed as."""
+    if inside != outside:
+        raise StoreError(f"{' of run '.join(outside)} holds {' of run '.join(inside)}")
+
+
+def _says_the_same(one: str, other: str, shape: type[BaseModel]) -> bool:
+    """Whether two texts are one record, perhaps written by two versions of this code."""
+    try:
+        return _as_today(one, shape) == _as_today(other, shape)
+    except StoreError:
+        return False
+
+
+def _as_today(body: str, shape: type[BaseModel]) -> str:
+    return parse(shape, body, "").model_dump_json()
+
+
+def _copy_folder(source: Path, target: Path) -> int | None:
+    """Copy the plain files of a folder; it appears as a whole. Links are neither followed nor kept.
+
+    Returns:
+        The bytes that were copied; `None` where there is no such folder, or just appeared here.
+    """
+    if source.is_symlink() or not source.is_dir():
+        return None
+    target.parent.mkdir(exist_ok=True)
+    size = 0
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{SCRATCH}copy-") as scratch:
+        copy = Path(scratch) / target.name
+        for place, _, names in os.walk(source):
+            below = copy / Path(place).relative_to(source)
+            below.mkdir()
+            for name in names:
+                path = Path(place, name)
+                if path.is_file() and not path.is_symlink():
+                    shutil.copyfile(path, below / name, follow_symlinks=False)
+                    size += (below / name).lstat().st_size
+        try:
+            copy.rename(target)
+        except OSError:
+            if not os.path.lexists(target):
+                raise
+            return None
+    return size
+
+
+# ---- a copy of the other store ----
+
+
+@contextlib.contextmanager
+def _copy(source: Path, target: Path) -> Iterator[Store]:
+    """A copy of a store, brought to today's schema; errors name the original."""
+    try:
+        _snapshot(source, target)
+        with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            try:
+                migrate(connection)
+            except StoreError as error:
+                raise StoreError(f"{source}: {error}") from error
+            yield Store(connection, source)
+    except sqlite3.Error as error:
+        raise StoreError(f"{source}: cannot be read: {error}") from error
+
+
+def _snapshot(source: Path, target: Path) -> None:
+    """Copy a store as it was at one moment.
+
+    SQLite would leave files beside a store of which it is only asked to read, and fail where it
+    cannot. So files are copied where nobody has the store open, which the missing `-shm` file
+    tells.
+    """
+    journal, shared = (source.with_name(source.name + end) for end in ("-wal", "-shm"))
+    if not shared.exists():
+        before = _stamps(source, journal)
+        shutil.copyfile(source, target)
+        if journal.exists():
+            shutil.copyfile(journal, target.with_name(target.name + "-wal"))
+        if _stamps(source, journal) == before and not shared.exists():
+            return
+        target.with_name(target.name + "-wal").unlink(missing_ok=True)
+        target.unlink()
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as live,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        live.backup(copy)
+
+
+def _stamps(*paths: Path) -> list[tuple[int, int] | None]:
+    """What changes when a file is written: size and time."""
+    stats = [path.stat() if path.exists() else None for path in paths]
+    return [(stat.st_size, stat.st_mtime_ns) if stat else None for stat in stats]
