@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from results.query import Trial
     from results.store import Store
 
-ROWS_A_GROUP: Final = 50_000
+ROWS_A_GROUP: Final = 20_000
 # A record is some 10 kB of JSON.
 _BODY_BYTES_A_GROUP: Final = 32 << 20
 

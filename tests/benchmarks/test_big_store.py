@@ -10,6 +10,7 @@ from benchmarks.big_store import fill
 from results.figures import CellKey, Figures
 from results.query import cells, count_faults, count_trials, figures
 from results.store import Store
+from results.upkeep.integrity import Report, check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,12 @@ def test_bodies_and_figures_agree(tmp_path: Path) -> None:
         stored = {found.figures.trial_id: found for found in figures(store)}
         for record in store.records():
             assert stored[record.trial_id] == (CellKey.of(record), Figures.of(record))
-        assert store.read("SELECT count(*) FROM outbox") == [(600,)]
-        assert store.read("PRAGMA foreign_key_check") == []
+        waiting = store.read("SELECT trial_id FROM outbox ORDER BY seq")
+        assert waiting == store.read("SELECT trial_id FROM records ORDER BY started_at")
+        assert check(store) == Report(records=600)
+        with Store.open(tmp_path / "new") as new:
+            schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+            assert store.read(schema) == new.read(schema)
 
 
 def test_the_same_seed_gives_the_same_store(tmp_path: Path) -> None:
