@@ -65,13 +65,10 @@ def groups(store: Store) -> Iterator[Group]:
     Raises:
         StoreError: the store cannot be read.
     """
-    # All at once: no other query of the store may be open meanwhile.
-    newest_of_cells = [
-        (cell, newest) for cell, (newest,) in latest_of_cells(store, 1, of_device=True)
-    ]
-    for cell, newest in newest_of_cells:
+    for cell, (newest,) in latest_of_cells(store, 1, of_device=True):
+        # At once, while the pages of the cell are in memory. What a run adds meanwhile is newer
+        # than the newest, and left for the next time.
         same = (getattr(newest, name) for name in SAME)
-        # What a run adds meanwhile is newer than the newest, and left for the next time.
         rows = store.read(_ALIKE, (cell_text(cell), newest.started_at, MOST_TRIALS, *same))
         if rows:
             yield Group(cell, newest, list(map(Outcome._make, rows)))
