@@ -238,10 +238,17 @@ def test_litert_lm_makes_the_reference_s_greedy_tokens(name: str, tmp_path: Path
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("quantisation", ["int8", "int4"])
+@pytest.mark.parametrize(
+    ("quantisation", "furthest", "agreeing"),
+    # On processors with AMX the engine's product of several tokens with int4 weights is another one:
+    # 7 of 12 and 10 of 12 tokens were the reference's there, the others up to 0.95 below the best
+    # (all 12 on a processor without). The standard deviation of logits is 1.7; a wrong layout
+    # chooses what is some 5 below the best.
+    [("int8", 0.5, 0.75), ("int4", 1.5, 0.5)],
+)
 @pytest.mark.parametrize("name", ["gemma-2-2b-it", "gemma-3-270m"])
 def test_litert_lm_multiplies_integers_as_the_reference_does(
-    name: str, quantisation: str, tmp_path: Path
+    name: str, quantisation: str, furthest: float, agreeing: float, tmp_path: Path
 ) -> None:
     model = tiny(MODELS[name])
     plan = PrefillDecodeRecipe(quantisation, prefill=(8,)).plan(model)
@@ -255,5 +262,5 @@ def test_litert_lm_multiplies_integers_as_the_reference_does(
     # by as much: each token has to be the best but for that.
     logits = Reference(model, stored).logits([BOS, *PROMPT, *tokens[:-1]])[len(PROMPT) :]
     chosen = logits[np.arange(COUNT), tokens]
-    assert (logits.max(axis=1) - chosen).max() < 0.5
-    assert (logits.argmax(axis=1) == tokens).mean() >= 0.75
+    assert (logits.max(axis=1) - chosen).max() < furthest
+    assert (logits.argmax(axis=1) == tokens).mean() >= agreeing
