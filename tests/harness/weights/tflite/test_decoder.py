@@ -240,10 +240,10 @@ def test_litert_lm_makes_the_reference_s_greedy_tokens(name: str, tmp_path: Path
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("quantisation", "furthest", "agreeing"),
-    # On processors with AMX the engine's product of several tokens with int4 weights is another one:
-    # 7 of 12 and 10 of 12 tokens were the reference's there, the others up to 0.95 below the best
-    # (all 12 on a processor without). The standard deviation of logits is 1.7; a wrong layout
-    # chooses what is some 5 below the best.
+    # On processors with AMX the engine multiplies several tokens by int4 weights in another way:
+    # 7 and 10 of 12 tokens were the reference's there, the others up to 0.95 below the best (all 12
+    # on a processor without). The standard deviation of logits is 1.7; a wrong layout chooses what
+    # is some 5 below the best.
     [("int8", 0.5, 0.75), ("int4", 1.5, 0.5)],
 )
 @pytest.mark.parametrize("name", ["gemma-2-2b-it", "gemma-3-270m"])
