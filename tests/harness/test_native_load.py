@@ -316,7 +316,7 @@ def test_the_kernel_kills_the_engine_for_memory(lab: Lab, phase: str) -> None:
     assert words in outcome.judged.explanation
     assert outcome.of(Kind.OOM_KILL)[0].source is Source.CGROUP
     # Sampled while it grew: how far is the poll's luck, but never beyond the limit and its margin.
-    assert 32 << 20 < outcome.measured.memory.engine_bytes <= 280 << 20
+    assert 0 < outcome.measured.memory.engine_bytes <= 280 << 20
     assert outcome.remains == []
 
 

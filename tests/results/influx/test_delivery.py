@@ -678,13 +678,23 @@ def test_send_where_nothing_answers_ends(store: Store, influx: Server) -> None:
     assert "InfluxDB: 1 record waits: http" in done.stdout
 
 
+# Who starts the tests in the background leaves SIGINT ignored for all that they start.
+LISTENING = """
+import signal, sys
+from harness.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.integration
 def test_send_can_be_interrupted(store: Store, influx: Server) -> None:
     fill(store, "a")
     influx.front.always = HANG
     results = ["--results", str(store.path.parent)]
     with subprocess.Popen(
-        command("send", *results), cwd=ROOT, env=in_environment(influx),
+        [sys.executable, "-c", LISTENING, "outbox", "send", *results],
+        cwd=ROOT, env=in_environment(influx),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert influx.front.asked.wait(30)
