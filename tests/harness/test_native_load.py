@@ -317,6 +317,10 @@ def test_the_kernel_kills_the_engine_for_memory(lab: Lab, phase: str) -> None:
     assert outcome.of(Kind.OOM_KILL)[0].source is Source.CGROUP
     # Sampled while it grew: how far is the poll's luck, but never beyond the limit and its margin.
     assert 0 < outcome.measured.memory.engine_bytes <= 280 << 20
+    # The kernel's own high-water mark of the group owes nothing to luck.
+    group_peak = outcome.measured.memory.group_peak_bytes
+    assert group_peak is not None
+    assert 200 << 20 < group_peak <= 280 << 20
     assert outcome.remains == []
 
 
