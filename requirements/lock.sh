@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 compile() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-        --no-emit-index-url --no-emit-find-links --only-binary :all: "$@"
+        --only-binary :all: "$@"
 }
 
 compile "$@" pyproject.toml requirements/build.in --extra site \
