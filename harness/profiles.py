@@ -10,9 +10,9 @@ import fnmatch
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.emulation.limits import Limits, parse_bytes
 from harness.errors import UserError, nearest, unknown
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROFILES_DIRECTORY = Path(__file__).parent.parent / "device_profiles"
 
+Kind = Literal["desktop", "android", "ios"]
 Engine = Literal["chromium", "firefox", "webkit"]
 Channel = Literal["chrome", "chromium", "msedge", "firefox", "webkit"]
 
@@ -71,6 +72,56 @@ class LimitsSection(_Section):
     cpus: float | None = Field(default=None, gt=0, le=1024, strict=True)
 
 
+Size = Annotated[int, BeforeValidator(_size), Field(ge=1, strict=True)]
+
+
+class HardwareSection(_Section):
+    """A device's spec sheet. `None` is not known; nothing is guessed.
+
+    `unverified` names the keys that no source below confirms.
+    """
+
+    soc: str | None = None
+    gpu: str | None = None
+    cores: int | None = Field(default=None, ge=1, le=1024, strict=True)
+    memory: Size | None = Field(default=None, description="as sold, in powers of two")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="of the memory, peak")
+    gpu_gflops_f32: float | None = Field(default=None, gt=0, description="of the GPU, peak")
+    cpu_gflops_f32: float | None = Field(default=None, gt=0, description="all cores, peak")
+    sources: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+
+class AppMemorySection(_Section):
+    """How much memory one app may use before the system kills it, and why it is thought so."""
+
+    available: Size
+    basis: str = Field(min_length=1, description="`measured: ...` or `estimate: ...`")
+
+
+class ScreenSection(_Section):
+    """The screen in physical pixels, and dots an inch as Android counts them."""
+
+    width: int = Field(ge=1, le=20_000, strict=True)
+    height: int = Field(ge=1, le=20_000, strict=True)
+    density: int = Field(ge=1, le=2_000, strict=True)
+
+
+class AndroidSection(_Section):
+    """How a phone is recognised, and what of it is used.
+
+    `match` maps system properties to the values that are this device's: each property must have
+    one of its values (globs are allowed).
+    """
+
+    match: dict[str, tuple[str, ...]] = Field(min_length=1)
+    package: str = Field(default="com.android.chrome", description="of the browser")
+    release: str | None = Field(default=None, description="of Android, of the virtual phone")
+    properties: dict[str, str] = Field(
+        default={}, description="further system properties of the virtual phone"
+    )
+
+
 class ExpectSection(_Section):
     """What must hold on this device; a broken expectation fails the suite."""
 
@@ -84,11 +135,21 @@ class Profile(_Section):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     name: str = Field(min_length=1)
-    kind: Literal["desktop"]
+    kind: Kind
     browser: BrowserSection
     limits: LimitsSection = LimitsSection()
+    hardware: HardwareSection = HardwareSection()
+    app_memory: AppMemorySection | None = None
+    screen: ScreenSection | None = None
+    android: AndroidSection | None = None
     expect: ExpectSection = ExpectSection()
     notes: str = ""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if (self.kind == "android") != (self.android is not None):
+            raise ValueError("an [android] section belongs to kind = 'android', and only there")
+        return self
 
     @property
     def resource_limits(self) -> Limits:

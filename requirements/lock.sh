@@ -9,9 +9,9 @@ compile() {
         --only-binary :all: "$@"
 }
 
-compile "$@" pyproject.toml requirements/build.in --extra site \
+compile "$@" pyproject.toml requirements/build.in --extra site --extra android \
     --output-file requirements/run.txt
-compile "$@" pyproject.toml requirements/build.in --extra site --extra native \
+compile "$@" pyproject.toml requirements/build.in --extra site --extra android --extra native \
     --constraint requirements/run.txt --output-file requirements/native.txt
 compile "$@" pyproject.toml requirements/build.in --extra dev \
     --constraint requirements/native.txt --output-file requirements/dev.txt
