@@ -1,0 +1,1 @@
+"""The virtual phone: a process that adb takes for an Android device."""
