@@ -208,5 +208,5 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic TOML string: JSON's escapes are TOML's, but TOML knows no surrogates, and no bare DEL."""
+    """A basic TOML string: JSON's escapes are TOML's, but for surrogates and a bare DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
