@@ -1,0 +1,1 @@
+"""Android devices: phones that a real adb server is connected to, real or virtual."""

@@ -1,0 +1,1 @@
+"""What a phone says of itself. Parsers are pure and tolerant; see `read_facts`."""
