@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness.devices.places import PlacesSettings
 from harness.errors import UserError
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
@@ -121,7 +122,7 @@ def _run(options: list[str]) -> NoReturn:
 
 
 def _devices(_: argparse.Namespace) -> int:
-    print_devices(Console())
+    print_devices(Console(), PlacesSettings())
     return 0
 
 

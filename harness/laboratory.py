@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from harness.ab import AS_INSTALLED, Setup
 from harness.capabilities import (
@@ -19,16 +19,16 @@ from harness.capabilities import (
     refused_question,
     run_native_layer,
 )
-from harness.devices.base import TabLostError
-from harness.devices.desktop import DesktopDevice
+from harness.devices.base import DeviceLostError, TabLostError
 from harness.devices.lease import lease
+from harness.devices.places import Places, PlacesSettings
 from harness.emulation.limits import sweep
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.foresight import foresee
 from harness.models import find_model
 from harness.packages import packages_from
-from harness.probe.run import run_probe
+from harness.probe.run import ProbeFailedError, run_probe
 from harness.trial import TrialSettings, memory_budget, run_trial
 from harness.verdict import judge
 from harness.web.server import serve
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.capability_questions import Question
+    from harness.devices.base import Device, HostFacts
     from harness.models import Workload
     from harness.probe.predict import MemoryBudget
     from harness.probe.report import ProbeReport
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# One more try for a fault of the lab's own; it is no statement about the device.
-INFRA_RETRIES = 1
+# So many more tries for faults of the lab's own; they are no statement about the device.
+INFRA_RETRIES: Final = 1
 
 # What a disk answers when it takes no more evidence.
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
@@ -69,10 +70,19 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 
 @dataclass(frozen=True, slots=True)
 class LaboratorySettings:
-    """What a run is asked for, beside devices and workloads."""
+    """What a run is asked for, beside devices and workloads.
+
+    Attributes:
+        trial: what is the same for all trials.
+        artifact: the user's own model file.
+        places: how live devices are found.
+        infra_retries: how often a trial, or a probe, is tried once more after a fault of the lab's.
+    """
 
     trial: TrialSettings
     artifact: Artifact | None = None
+    places: PlacesSettings = field(default_factory=PlacesSettings)
+    infra_retries: int = INFRA_RETRIES
 
 
 class Laboratory:
@@ -87,12 +97,15 @@ class Laboratory:
         self._cleanup = contextlib.ExitStack()
         self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
         self._probes: dict[tuple[str, Path | None], ProbeReport] = {}
+        self._faults: dict[object, int] = {}
         self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
+        self._places = Places(settings.places, say)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(self._runner)
+            opened.callback(lambda: self._runner.run(self._places.close()))
             for line in sweep():
                 self._say(f"cleared what a killed run left: {line}")
             self._cache.sweep()
@@ -128,11 +141,32 @@ class Laboratory:
             ProbeFailedError: the probe gave no report.
         """
         key = (profile.id, setup.browser)
-        if key not in self._probes:
-            self._probes[key] = self._on_device(profile, self._probe, setup)
+        while key not in self._probes:
+            try:
+                self._probes[key] = self._on_device(profile, self._probe, setup)
+            except ProbeFailedError as error:
+                # A lab that failed is nothing that the device did.
+                if not error.infra or not self._once_more(key, str(error)):
+                    raise
         return self._probes[key]
 
-    async def _probe(self, device: DesktopDevice, server: Server) -> ProbeReport:
+    def facts(self, profile: Profile) -> HostFacts:
+        """What the harness can say of a device without a page."""
+
+        async def facts(device: Device, _: Server) -> HostFacts:
+            return await device.facts()
+
+        return self._on_device(profile, facts)
+
+    def _once_more(self, what: object, why: str) -> bool:
+        """Whether the budget allows another try after a fault of the lab; if so, it is told."""
+        self._faults[what] = self._faults.get(what, 0) + 1
+        if self._faults[what] > self._settings.infra_retries:
+            return False
+        self._say(f"the lab failed ({why}); once more")
+        return True
+
+    async def _probe(self, device: Device, server: Server) -> ProbeReport:
         settings = self._settings.trial
         return await run_probe(
             device,
@@ -150,7 +184,7 @@ class Laboratory:
             ProbeFailedError: the probe gave no report.
         """
 
-        async def budget(device: DesktopDevice, _: Server) -> MemoryBudget:
+        async def budget(device: Device, _: Server) -> MemoryBudget:
             return memory_budget(profile, await device.facts())
 
         report = self.probe(profile)
@@ -187,25 +221,23 @@ class Laboratory:
         """
         offline = offline or self._settings.trial.offline
         key = (profile.id, workload, repeat, offline, setup)
-        if key not in self._trials:
-            for left in reversed(range(INFRA_RETRIES + 1)):
-                record = self._on_device(
-                    profile,
-                    lambda device, server: self._trial(device, server, workload, offline, report),
-                    setup,
-                )
-                if setup.mark is not None:
-                    record = marked(record, setup.mark)
-                self._keep(record)
-                if record.verdict is not Verdict.INFRA or not left:
-                    break
-                self._say(f"the lab failed ({record.explanation}); once more")
+        while key not in self._trials:
+            record = self._on_device(
+                profile,
+                lambda device, server: self._trial(device, server, workload, offline, report),
+                setup,
+            )
+            if setup.mark is not None:
+                record = marked(record, setup.mark)
+            self._keep(record)
+            if record.verdict is Verdict.INFRA and self._once_more(key, record.explanation):
+                continue
             self._trials[key] = record
         return self._trials[key]
 
     async def _trial(
         self,
-        device: DesktopDevice,
+        device: Device,
         server: Server,
         workload: Workload,
         offline: bool,
@@ -243,7 +275,7 @@ class Laboratory:
             TabLostError: the page died or did not answer; the message says which.
         """
 
-        async def work(device: DesktopDevice, server: Server) -> JsonValue:
+        async def work(device: Device, server: Server) -> JsonValue:
             if files is not None:
                 server.publish("files", files)
             timeline = Timeline()
@@ -378,20 +410,19 @@ class Laboratory:
     def _on_device(
         self,
         profile: Profile,
-        work: Callable[[DesktopDevice, Server], Coroutine[Any, Any, T]],
+        work: Callable[[Device, Server], Coroutine[Any, Any, T]],
         setup: Setup = AS_INSTALLED,
     ) -> T:
-        """Lease the device, open it, run `work`, close it."""
+        """Find the device, lease it, open it, run `work`, close it.
 
-        async def run() -> T:
-            with packages_from(setup.node_modules):
-                async with serve() as server, DesktopDevice(profile, setup.browser) as device:
-                    return await work(device, server)
-
-        owner = f"run {self._settings.trial.run_id}"
-        with lease("machine", owner=owner, on_wait=self._say):
+        A device that is lost outside of a load says nothing: the work is done once more.
+        """
+        while True:
             try:
-                return self._runner.run(run())
+                return self._on_leased_device(profile, work, setup)
+            except DeviceLostError as error:
+                if not self._once_more((profile.id, work.__qualname__), str(error)):
+                    raise
             except OSError as error:
                 if error.errno not in _DISK:
                     raise
@@ -399,3 +430,22 @@ class Laboratory:
                     f"{error.filename or self._settings.trial.results}: {error.strerror}",
                     "free the disk, or choose another --results",
                 ) from error
+
+    def _on_leased_device(
+        self,
+        profile: Profile,
+        work: Callable[[Device, Server], Coroutine[Any, Any, T]],
+        setup: Setup,
+    ) -> T:
+        places = {
+            place.resource: place for place in self._runner.run(self._places.of(profile, setup))
+        }
+
+        async def run(resource: str) -> T:
+            with packages_from(setup.node_modules):
+                async with serve() as server, places[resource].open() as device:
+                    return await work(device, server)
+
+        owner = f"run {self._settings.trial.run_id}"
+        with lease(*places, owner=owner, on_wait=self._say) as resource:
+            return self._runner.run(run(resource))

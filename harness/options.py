@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.ab import FORMS, LEAST_ROUNDS, AbPlan, plan_ab
-from harness.devices.browsers import find_browser
-from harness.emulation.limits import find_limiter, format_bytes, parse_bytes
+from harness.devices.places import PlacesSettings, unusable
+from harness.emulation.limits import format_bytes, parse_bytes
 from harness.errors import UserError
-from harness.laboratory import LaboratorySettings
+from harness.laboratory import INFRA_RETRIES, LaboratorySettings
 from harness.load import Deadlines
 from harness.models import Workload, find_model, find_quantisation
 from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
@@ -68,6 +68,16 @@ def add_options(parser: pytest.Parser) -> None:
         f" (default: {DEFAULT_DEVICE}); e.g. --device='desktop-*'",
     )
     add("--list-devices", action="store_true", help="show every device profile, then exit")
+    add(
+        "--emulate",
+        action="store_true",
+        help="run virtual phones in place of Android devices: real adb and Chromium, labelled so",
+    )
+    add(
+        "--serial",
+        metavar="SERIAL",
+        help="the phone to use where several match, as `adb devices` names it",
+    )
     add("--model", action="append", metavar="ID", help=f"model (default: {DEFAULT_MODEL})")
     add(
         "--quant",
@@ -140,6 +150,14 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long the zero-weight probe may measure (default: %(default)s)",
     )
     add(
+        "--infra-retries",
+        type=int,
+        default=INFRA_RETRIES,
+        metavar="N",
+        help="how often a trial is tried again after a fault of the lab's own, such as a lost phone"
+        " (default: %(default)s)",
+    )
+    add(
         "--claim-rounds",
         type=int,
         default=3,
@@ -190,20 +208,6 @@ def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profil
     return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})
 
 
-def unusable(profile: Profile) -> str | None:
-    """Why a profile cannot be used on this machine now, or `None`."""
-    found = find_browser(profile.browser)
-    if isinstance(found, str):
-        return found
-    limits = profile.resource_limits
-    if limits.memory_bytes is not None or limits.cpus is not None:
-        try:
-            find_limiter()
-        except UserError as error:
-            return str(error)
-    return None
-
-
 def make_plan(config: pytest.Config, run_id: str) -> Plan:
     """The plan that the options ask for.
 
@@ -212,7 +216,8 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
     """
     option = config.option
     _check_numbers(config)
-    profiles, left_out = _devices(config)
+    places = PlacesSettings(emulate=option.emulate, serial=option.serial)
+    profiles, left_out = _devices(config, places)
     runtimes, engines_left_out = _runtimes(config)
     workloads = _workloads(config, runtimes)
     return Plan(
@@ -229,6 +234,8 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
                 offline=option.offline,
             ),
             artifact=real_artifact(option.artifact) if option.artifact else None,
+            places=places,
+            infra_retries=option.infra_retries,
         ),
         ab=_ab(config, workloads),
     )
@@ -247,12 +254,14 @@ def _check_numbers(config: pytest.Config) -> None:
     for name in ("--prompt-tokens", "--output-tokens", "--probe-budget", "--claim-rounds"):
         if config.getoption(name) < 1:
             raise UserError(f"{name}={config.getoption(name)} must be at least 1")
+    if config.option.infra_retries < 0:
+        raise UserError(f"--infra-retries={config.option.infra_retries} must not be below 0")
     for name in ("--timeout-load", "--timeout-token", "--influx-wait"):
         if not 0 < config.getoption(name) < float("inf"):
             raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
 
 
-def _devices(config: pytest.Config) -> tuple[tuple[Profile, ...], LeftOut]:
+def _devices(config: pytest.Config, places: PlacesSettings) -> tuple[tuple[Profile, ...], LeftOut]:
     """The profiles to run, and those left out with the reason.
 
     A device that is asked for by its name must be usable; one that a pattern brought need not.
@@ -262,7 +271,7 @@ def _devices(config: pytest.Config) -> tuple[tuple[Profile, ...], LeftOut]:
     usable, left_out, named = [], [], False
     for profile in select(load_profiles(), wanted):
         limited = _limited(profile, option.limit_memory, option.limit_cpus)
-        if reason := unusable(limited):
+        if reason := unusable(limited, places):
             left_out.append((limited.id, reason))
             named = named or profile.id in wanted
         else:

@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.ab import FORMS
-from harness.devices.base import TabLostError
+from harness.devices.base import DeviceLostError, TabLostError
+from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
 from harness.laboratory import Laboratory
-from harness.options import Plan, add_options, make_plan, unusable
+from harness.options import Plan, add_options, make_plan
 from harness.probe.run import ProbeFailedError
 from harness.profiles import Profile, load_profiles
 from harness.sending import influx_settings, start_sending
@@ -47,7 +48,7 @@ SUITE_ORDER = (
 )
 
 # Their messages say all that there is to say; a traceback through the harness would hide them.
-TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError)
+TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError, DeviceLostError)
 
 
 T = TypeVar("T")
@@ -80,18 +81,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer `--list-devices`."""
     if config.option.list_devices:
         try:
-            print_devices(Console())
+            print_devices(Console(), PlacesSettings(config.option.emulate, config.option.serial))
         except UserError as error:
             raise pytest.UsageError(str(error)) from error
         return 0
     return None
 
 
-def print_devices(console: Console) -> None:
+def print_devices(console: Console, places: PlacesSettings) -> None:
     """Every profile, and for each that cannot be used now, why."""
     one_line: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     for profile in load_profiles().values():
-        reason = unusable(profile)
+        reason = unusable(profile, places)
         mark = Text("no ", "red") if reason else Text("yes", "green")
         name = Text(f"{profile.id:20}", "bold")
         console.print(mark, "", name, plain(profile.name), **one_line)

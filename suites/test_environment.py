@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.devices.browsers import InstalledBrowser, find_browser
+from harness.trial import version_gate
 
 if TYPE_CHECKING:
     from harness.laboratory import Laboratory
     from harness.profiles import Profile
 
 
-def test_the_browser_is_recent_enough(profile: Profile) -> None:
+def test_the_browser_is_recent_enough(laboratory: Laboratory, profile: Profile) -> None:
     """Older browsers lack features that every engine here needs."""
-    browser = find_browser(profile.browser)
-    assert isinstance(browser, InstalledBrowser), browser
-    assert browser.major is not None, f"{browser.path} does not say its version"
-    assert browser.major >= profile.browser.minimum_version, (
-        f"{browser.channel} {browser.version} is unsupported: "
-        f"at least {profile.browser.minimum_version} is needed"
-    )
+    too_old = version_gate(profile, laboratory.facts(profile))
+    assert too_old is None, f"unsupported: {too_old}"
 
 
 def test_the_page_is_isolated(laboratory: Laboratory, profile: Profile) -> None:

@@ -163,5 +163,9 @@ class Device(Protocol):
         """Bring the device back after an infrastructure fault."""
 
 
+class DeviceLostError(Exception):
+    """The device itself cannot be reached any more: no statement about it, the lab's fault."""
+
+
 class TabLostError(Exception):
     """A page is gone, or cannot be reached. The timeline holds the reason, if any is known."""

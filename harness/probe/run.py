@@ -9,7 +9,8 @@ from harness.devices.base import TabLostError
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.probe.report import parse_report
-from results.record import Kind, Source
+from harness.verdict import judge
+from results.record import Kind, Source, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,15 @@ SILENCE_SECONDS: Final = 60.0
 
 
 class ProbeFailedError(Exception):
-    """The probe gave no report: the message says what happened instead."""
+    """The probe gave no report: the message says what happened instead.
+
+    Attributes:
+        infra: whether the lab failed, and not the device or its browser.
+    """
+
+    def __init__(self, message: str, *, infra: bool = False) -> None:
+        super().__init__(message)
+        self.infra = infra
 
 
 async def run_probe(
@@ -82,11 +91,11 @@ async def run_probe(
             )
         except TabLostError as error:
             await session.settle()
-            raise ProbeFailedError(_reason(timeline) or str(error)) from error
+            raise _failed(timeline, str(error)) from error
         while not reports:
             if timeline.ending is not None:
                 await session.settle()
-                raise ProbeFailedError(_reason(timeline))
+                raise _failed(timeline)
             if not await timeline.changed(within=SILENCE_SECONDS):
                 raise ProbeFailedError(f"the page was silent for {SILENCE_SECONDS:.0f} s")
     try:
@@ -95,10 +104,11 @@ async def run_probe(
         raise ProbeFailedError(str(error)) from error
 
 
-def _reason(timeline: Timeline) -> str:
+def _failed(timeline: Timeline, otherwise: str = "") -> ProbeFailedError:
     """What ended the probe, the kernel's word first."""
     told = timeline.first(Kind.OOM_KILL) or timeline.ending
-    return str(told).strip() if told else ""
+    reason = str(told).strip() if told else otherwise
+    return ProbeFailedError(reason, infra=judge(timeline.items).verdict is Verdict.INFRA)
 
 
 def _words(step: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from harness import laboratory
 from harness.ab import Setup
+from harness.devices import places
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.models import Workload
@@ -94,7 +95,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
     bench = Bench(tmp_path)
-    monkeypatch.setattr(laboratory, "DesktopDevice", bench.device)
+    monkeypatch.setattr(places, "DesktopDevice", bench.device)
     monkeypatch.setattr(laboratory, "run_trial", bench.run_trial)
     yield bench
     # Whatever happened, nobody holds the machine any more.

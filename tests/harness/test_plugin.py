@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import options, plugin
+from harness.devices import places
+from harness.devices.places import unusable
 from harness.errors import UserError
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
-from harness.options import Plan, unusable
+from harness.options import Plan
 from harness.packages import NODE_MODULES
 from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
@@ -40,13 +42,13 @@ PROFILES = tuple(load_profiles())
 # A suite in place of the real ones: nothing is started. `stub` is loaded in xdist's workers too.
 STUB = """
 from pathlib import Path
-import harness.options
+import harness.devices.places
 import harness.plugin
 harness.plugin.SUITES = Path(__file__).parent / "suites"
-harness.options.find_browser = lambda section: (
+harness.devices.places.find_browser = lambda section: (
     "no firefox" if section.engine == "firefox" else object()
 )
-harness.options.find_limiter = object
+harness.devices.places.find_limiter = object
 """
 
 
@@ -65,8 +67,8 @@ def a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(section: SimpleNamespace) -> object:
         return "no firefox on this machine" if section.engine == "firefox" else object()
 
-    monkeypatch.setattr(options, "find_browser", find)
-    monkeypatch.setattr(options, "find_limiter", object)
+    monkeypatch.setattr(places, "find_browser", find)
+    monkeypatch.setattr(places, "find_limiter", object)
 
 
 class Suites:
@@ -237,8 +239,8 @@ def test_limits_without_permission(suites: Suites, monkeypatch: pytest.MonkeyPat
     def find() -> object:
         raise UserError("limits cannot be set here:\n  - cgroup-v1: not permitted", "run as root")
 
-    monkeypatch.setattr(options, "find_browser", lambda _: object())
-    monkeypatch.setattr(options, "find_limiter", find)
+    monkeypatch.setattr(places, "find_browser", lambda _: object())
+    monkeypatch.setattr(places, "find_limiter", find)
     assert refusal(suites.real("--device=desktop-2g")) == (
         "device 'desktop-2g' cannot be used: limits cannot be set here:\n"
         "  - cgroup-v1: not permitted\n"
@@ -259,7 +261,7 @@ def test_limits_for_a_user_who_may_set_none(tmp_path: Path) -> None:
         "from harness.profiles import load_profiles\n"
         "profile = load_profiles()['desktop-2g']\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "print(unusable(profile))\n"
+        "print(unusable(profile, PlacesSettings()))\n"
     )
     browser = tmp_path / "browser"
     browser.write_text("#!/bin/sh\n")
