@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.devices.base import DeviceLostError
+
 _SHOWN_CHARACTERS: Final = 400
 
 
-class TransportLostError(Exception):
+class TransportLostError(DeviceLostError):
     """The phone is gone: unplugged, offline, rebooting, or the adb server ended. Always `infra`."""
 
 
