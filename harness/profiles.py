@@ -10,7 +10,7 @@ import fnmatch
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PROFILES_DIRECTORY = Path(__file__).parent.parent / "device_profiles"
+
+S = TypeVar("S", bound=BaseModel)
 
 Kind = Literal["desktop", "android", "ios"]
 Engine = Literal["chromium", "firefox", "webkit"]
@@ -78,7 +80,9 @@ Size = Annotated[int, BeforeValidator(_size), Field(ge=1, strict=True)]
 class HardwareSection(_Section):
     """A device's spec sheet. `None` is not known; nothing is guessed.
 
-    `unverified` names the keys that no source below confirms.
+    A source begins with the keys that it is for, `soc, gpu: where it is said`; `screen` and
+    `screen.density` are keys too. `unverified` names the keys that no source confirms; a source
+    may still say how such a figure was reached.
     """
 
     soc: str | None = None
@@ -120,6 +124,13 @@ class AndroidSection(_Section):
     properties: dict[str, str] = Field(
         default={}, description="further system properties of the virtual phone"
     )
+
+    def matches(self, properties: Mapping[str, str]) -> bool:
+        """Whether a phone with these system properties is this device."""
+        return all(
+            any(fnmatch.fnmatchcase(properties.get(name, ""), value) for value in values)
+            for name, values in self.match.items()
+        )
 
 
 class ExpectSection(_Section):
@@ -163,6 +174,21 @@ def load_profile(path: Path) -> Profile:
     Raises:
         UserError: the file cannot be read, is not TOML, or is not a valid profile.
     """
+    profile = load_description(path, Profile)
+    if profile.id != path.stem:
+        raise UserError(
+            f"{path}: id: is {profile.id!r}, but the file is named {path.stem!r}",
+            f"rename the file to {profile.id}.toml, or set id = {path.stem!r}",
+        )
+    return profile
+
+
+def load_description(path: Path, kind: type[S]) -> S:
+    """Read and validate a TOML file that describes one `kind` of thing.
+
+    Raises:
+        UserError: the file cannot be read, is not TOML, or is not valid; a line for each fault.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -172,16 +198,10 @@ def load_profile(path: Path) -> Profile:
     except (ValueError, RecursionError) as error:  # numbers of any length, brackets of any depth
         raise UserError(f"{path}: is not valid TOML: {error}") from error
     try:
-        profile = Profile.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(details) for details in error.errors()]
+        lines = [_explain(details, kind) for details in error.errors()]
         raise UserError("\n".join(f"{path}: {line}" for line in lines)) from error
-    if profile.id != path.stem:
-        raise UserError(
-            f"{path}: id: is {profile.id!r}, but the file is named {path.stem!r}",
-            f"rename the file to {profile.id}.toml, or set id = {path.stem!r}",
-        )
-    return profile
 
 
 def load_profiles(directory: Path = PROFILES_DIRECTORY) -> dict[str, Profile]:
@@ -216,12 +236,12 @@ def select(profiles: Mapping[str, Profile], wanted: Iterable[str]) -> list[Profi
     return list(chosen.values())
 
 
-def _explain(details: ErrorDetails) -> str:
+def _explain(details: ErrorDetails, kind: type[BaseModel]) -> str:
     """One validation error as `key: reason`, with the nearest valid key where one is unknown."""
     location = [str(part) for part in details["loc"]]
     key = ".".join(location)
     if details["type"] == "extra_forbidden":
-        known = list(_section(location[:-1]).model_fields)
+        known = list(_section(location[:-1], kind).model_fields)
         close = nearest(location[-1], known, count=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
@@ -243,10 +263,12 @@ def _shown(value: object) -> str:
         return "a very long number"
 
 
-def _section(location: list[str]) -> type[BaseModel]:
+def _section(location: list[str], kind: type[BaseModel]) -> type[BaseModel]:
     """The section class that a path of keys leads to."""
-    section: type[BaseModel] = Profile
+    section = kind
     for key in location:
+        if key not in section.model_fields:  # the number of one of several sections
+            continue
         annotation: Any = section.model_fields[key].annotation
         candidates = [annotation, *get_args(annotation)]
         section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
