@@ -27,6 +27,7 @@ ENDINGS: Final = frozenset(
         Kind.ENGINE_ERROR,
         Kind.LAB_ERROR,
         Kind.RENDERER_GONE,
+        Kind.TRANSPORT_LOST,
         Kind.UNSUPPORTED,
     }
 )

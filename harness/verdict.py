@@ -12,20 +12,11 @@ from collections.abc import Callable, Sequence  # noqa: TC003 - used in the data
 from dataclasses import dataclass
 from typing import Final
 
-from harness.evidence import DEATHS
-from results.record import Evidence, Kind, Verdict
+from harness.case import SIGBUS, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM, STATUS_UNSEEN, Case
+from results.record import Evidence, Kind, Source, Verdict
 
-# As numbers: they are also those of another device, whose names need not be this machine's.
-SIGHUP, SIGINT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM = 1, 2, 7, 9, 11, 15
 # What somebody else sends to end a process; a process does not do so to itself.
 _SENT = frozenset({SIGHUP, SIGINT, SIGKILL, SIGTERM})
-
-_PROCESSES = {
-    "browser": "the browser",
-    "engine": "the engine's process",
-    "gpu": "the GPU process",
-    "renderer": "the renderer",
-}
 
 # Page errors that mean "no memory", by engine and browser. The page itself survives them.
 _OUT_OF_MEMORY = re.compile(
@@ -79,101 +70,6 @@ class Judged:
     explanation: str
 
 
-class Case:
-    """The evidence of one load, asked in the words of the rules."""
-
-    def __init__(self, evidence: Sequence[Evidence]) -> None:
-        items = sorted(evidence, key=lambda item: item.at_seconds)
-        done = next((item for item in items if item.kind is Kind.DONE), None)
-        # What happens after the tokens are out (tearing down) is not part of the load.
-        self.items = [item for item in items if done is None or item.at_seconds <= done.at_seconds]
-
-    def first(self, *kinds: Kind) -> Evidence | None:
-        """The first evidence of one of these kinds."""
-        return next((item for item in self.items if item.kind in kinds), None)
-
-    def has(self, *kinds: Kind) -> bool:
-        """Whether there is evidence of one of these kinds."""
-        return self.first(*kinds) is not None
-
-    def value(self, kind: Kind, key: str) -> str:
-        """A detail of the first evidence of that kind, "" when there is none."""
-        found = self.first(kind)
-        return found.text(key) if found else ""
-
-    @property
-    def died(self) -> bool:
-        """Whether a process that the load needs is gone."""
-        return self.has(*DEATHS)
-
-    @property
-    def victim(self) -> str:
-        """Which process died, in words."""
-        if self.has(Kind.CHILD_GONE):
-            return _PROCESSES["engine"]
-        if self.has(Kind.RENDERER_GONE):
-            return _PROCESSES["renderer"]
-        if self.has(Kind.BROWSER_GONE):
-            return _PROCESSES["browser"]
-        if self.has(Kind.DEVICE_LOST):
-            return _PROCESSES["gpu"]
-        # Nothing but the watch saw it: then it is what ended last. A renderer that ended at the
-        # start is another one, which the navigation to the trial page replaced.
-        exits = [i.text("process") for i in self.items if i.kind is Kind.PROCESS_EXIT]
-        return _PROCESSES.get(exits[-1], "a browser process") if exits else "a browser process"
-
-    def renderer(self, key: str) -> str:
-        """A detail of the renderer's end, from the first report that has it, else "".
-
-        The driver reports a crash without any detail, and mostly before CDP reports its status.
-        """
-        ends = (item.text(key) for item in self.items if item.kind is Kind.RENDERER_GONE)
-        return next((text for text in ends if text), "")
-
-    @property
-    def child_signal(self) -> int | None:
-        """The signal that ended the engine's process; `None` where it ended otherwise or lives."""
-        text = self.value(Kind.CHILD_GONE, "signal")
-        return int(text) if text.isdecimal() else None
-
-    @property
-    def signal(self) -> int | None:
-        """The signal that ended the engine's process, or what CDP gave for the renderer."""
-        if self.child_signal is not None:
-            return self.child_signal
-        try:
-            return int(self.renderer("code"))
-        except ValueError:
-            return None
-
-    @property
-    def how_it_ended(self) -> str:
-        """How the process that the load needs ended, with its last words if it had any."""
-        if not self.has(Kind.CHILD_GONE):
-            return f"{self.renderer('status') or 'no status'}, signal {self.signal}"
-        code = self.value(Kind.CHILD_GONE, "exit_code")
-        how = f"exit code {code}" if code else f"signal {self.signal}"
-        words = self.value(Kind.CHILD_GONE, "line")
-        return f"{how}: {words}" if words else how
-
-    @property
-    def error(self) -> str:
-        """The page's error, "" when there is none."""
-        found = self.first(Kind.ENGINE_ERROR)
-        return f"{found.text('name')}: {found.text('message')}" if found else ""
-
-    @property
-    def rejected(self) -> str:
-        """The first thing that the GPU rejected, "" when there is none."""
-        return self.value(Kind.VALIDATION, "message")
-
-    @property
-    def phase(self) -> str:
-        """The last phase that the page announced."""
-        names = [item.text("name") for item in self.items if item.kind is Kind.PHASE]
-        return names[-1] if names else "start"
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """If `when` holds, the verdict is `verdict`, for the reason that `because` words."""
@@ -182,6 +78,38 @@ class Rule:
     verdict: Verdict
     when: Callable[[Case], object]
     because: Callable[[Case], str]
+
+
+def _killers_words(case: Case) -> str:
+    """What the system said of a memory kill, each source once."""
+    kill = case.memory_kill
+    said = [kill] if kill else []
+    said += [i for i in case.of_the_dead(Kind.LMK_KILL, Kind.EXIT_RECORD) if i not in said]
+    words = {}
+    for item in said:
+        if item.kind is Kind.LMK_KILL:
+            words["lmkd"] = item.text("reason") or item.text("line")
+        elif item.kind is Kind.EXIT_RECORD:
+            words["exit-info"] = " ".join(
+                filter(None, (item.text("reason"), item.text("subreason")))
+            )
+    if status := case.renderer("status"):
+        words["CDP"] = f"{status}, {case.renderer('code')}"
+    return "; ".join(f"{source}: {text}" for source, text in words.items())
+
+
+def _asked(case: Case) -> str:
+    item = case.asked_for
+    if item is None:
+        return ""
+    return " ".join(filter(None, (item.text("reason"), item.text("description"))))
+
+
+def _no_memory_kill(case: Case) -> str:
+    phone = any(item.source in {Source.LOGCAT, Source.EXIT_INFO} for item in case.items)
+    if phone:
+        return "neither lmkd nor exit-info speaks of memory"
+    return "the kernel counted no memory kill"
 
 
 def _tokens(case: Case) -> int:
@@ -197,6 +125,25 @@ RULES: Final[tuple[Rule, ...]] = (
         "earlier-failure", Verdict.CASCADE,
         lambda c: c.has(Kind.EARLIER_FAILURE),
         lambda c: f"caused by an earlier failure: {c.value(Kind.EARLIER_FAILURE, 'of')}",
+    ),
+    Rule(
+        "rebooted", Verdict.INFRA,
+        lambda c: c.has(Kind.REBOOTED) and not c.memory_kill,
+        lambda c: f"the phone restarted during {c.phase}: {c.value(Kind.REBOOTED, 'line')}",
+    ),
+    Rule(
+        "transport-lost", Verdict.INFRA,
+        lambda c: c.has(Kind.TRANSPORT_LOST) and not c.memory_kill,
+        lambda c: (
+            f"the phone was gone during {c.phase}: {c.value(Kind.TRANSPORT_LOST, 'message')}"
+        ),
+    ),
+    # --- killed for memory by a phone's system: a death, and the system's word about it ---------
+    Rule(
+        "low-memory-killer", Verdict.OOM,
+        lambda c: c.memory_kill and not c.has(Kind.DONE),
+        lambda c: f"the phone's system killed {c.victim} for memory during {c.phase}"
+        f" ({_killers_words(c)})",
     ),
     # --- killed for memory: the kernel's counter decides before any symptom -------------------
     Rule(
@@ -232,6 +179,14 @@ RULES: Final[tuple[Rule, ...]] = (
             f"memory was refused during {c.phase}, and nothing died: {c.error or c.rejected}"
         ),
     ),
+    # --- ended by somebody-------------------------------------------------------------------
+    Rule(
+        "asked-for", Verdict.INFRA,
+        lambda c: c.asked_for,
+        lambda c: (
+            f"somebody ended {c.victim} during {c.phase}: {_asked(c)}; it was not the device"
+        ),
+    ),
     # --- died of something else ---------------------------------------------------------------
     Rule(
         "segfault", Verdict.CRASH,
@@ -240,10 +195,20 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "killed", Verdict.CRASH,
-        lambda c: c.renderer("status") == "killed" or c.child_signal in _SENT,
+        lambda c: (
+            c.renderer("status") == "killed" or c.child_signal in _SENT or c.system_signal in _SENT
+        ),
         lambda c: (
             f"something other than the kernel's memory killer ended {c.victim} during {c.phase}"
-            f" ({c.how_it_ended}, and the kernel counted no memory kill)"
+            f" ({c.how_it_ended}, and {_no_memory_kill(c)})"
+        ),
+    ),
+    Rule(
+        "unexplained", Verdict.CRASH,
+        lambda c: c.renderer("status") in STATUS_UNSEEN and c.signal is None,
+        lambda c: (
+            f"{c.victim} went away during {c.phase}, and the phone does not say why"
+            f" ({c.how_it_ended}): a kill for memory is possible, and not shown"
         ),
     ),
     Rule(
@@ -257,7 +222,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "browser-gone", Verdict.CRASH,
         lambda c: c.has(Kind.BROWSER_GONE),
-        lambda c: f"the browser itself went away during {c.phase}; no memory kill was counted",
+        lambda c: f"the browser itself went away during {c.phase}; {_no_memory_kill(c)}",
     ),
     Rule(
         "gpu-lost", Verdict.CRASH,

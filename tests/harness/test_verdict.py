@@ -31,16 +31,37 @@ KILLED = (CRASH, (Kind.RENDERER_GONE, {"status": "killed", "code": 9}))
 OOM_KILL = (Kind.OOM_KILL, {"kills": 1, "counter": "cgroup-v1 oom_kill"})
 REFUSED = (Kind.ENGINE_ERROR, {"name": "RangeError", "message": "Array buffer allocation failed"})
 
+# Chrome for Android cannot see how a renderer ended: every death in the foreground reads like this.
+UNSEEN: tuple[Kind, dict[str, Any]] = (
+    Kind.RENDERER_GONE,
+    {"status": "oom protected", "code": 0},
+)
+LMKD = (
+    Kind.LMK_KILL,
+    {"process": "renderer", "reason": "device is low on swap", "line": "I lowmemorykiller: Kill"},
+)
+LOST = (Kind.TRANSPORT_LOST, {"message": "the connection to the phone is gone"})
+
+
+def exit_record(process: str, reason: str, **more: Any) -> tuple[Kind, dict[str, Any]]:
+    return Kind.EXIT_RECORD, {"process": process, "reason": reason, **more}
+
+
 # A timeline for each rule, by the rule's cause.
 STORIES: dict[str, Story] = {
     "earlier-failure": ((Kind.EARLIER_FAILURE, {"of": "the browser"}), *KILLED, OOM_KILL),
+    "rebooted": (CREATE, LOST, (Kind.REBOOTED, {"line": "another boot"})),
+    "transport-lost": (CREATE, CRASH, LOST),
+    "low-memory-killer": (CREATE, LMKD, UNSEEN),
     "kernel-oom": (CREATE, OOM_KILL, *KILLED),
     "v8-heap": (CREATE, (Kind.V8_OOM, {"line": "V8 javascript OOM"}), CRASH),
     "allocator": (CREATE, (Kind.OUT_OF_MEMORY_LINE, {"line": "Out of memory."}), CRASH),
     "browser-oom": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "oom", "code": 0})),
     "allocation-refused": (CREATE, REFUSED),
+    "asked-for": (CREATE, (Kind.BROWSER_GONE, {}), exit_record("browser", "USER_REQUESTED")),
     "segfault": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "crashed", "code": 11})),
     "killed": (CREATE, *KILLED),
+    "unexplained": (CREATE, UNSEEN),
     "trap": (CREATE, CRASH, (Kind.RENDERER_GONE, {"status": "crashed", "code": 5})),
     "browser-gone": (CREATE, (Kind.BROWSER_GONE, {})),
     "gpu-lost": (CREATE, (Kind.GPU_PROCESS_GONE, {"line": "exit_code=9"}), (Kind.DEVICE_LOST, {})),
@@ -203,7 +224,10 @@ def test_errors_of_engines(message: str, verdict: Verdict) -> None:
 
 DETAILS = st.dictionaries(
     st.sampled_from(
-        ["status", "code", "tokens", "finite", "message", "name", "line", "process", "reason"]
+        [
+            *("status", "code", "tokens", "finite", "message", "name", "line", "process"),
+            *("reason", "signal", "subreason", "description", "before_loss", "phase"),
+        ]
     ),
     st.one_of(
         st.none(),
@@ -212,6 +236,7 @@ DETAILS = st.dictionaries(
         st.floats(),
         st.text(),
         st.sampled_from(["oom", "killed", "crashed", "٣", "²", "--9", "std::bad_alloc", "create"]),
+        st.sampled_from(["renderer", "browser", "gpu", "LOW_MEMORY", "SIGNALED", "oom protected"]),
     ),
 )
 EVIDENCE = st.lists(
@@ -235,8 +260,18 @@ def test_any_evidence_gets_a_verdict_that_it_supports(evidence: Sequence[Evidenc
     if judged.verdict is Verdict.OK:
         done = min((i for i in evidence if i.kind is Kind.DONE), key=lambda i: i.at_seconds)
         assert int(done.text("tokens")) > 0
-    if Kind.OOM_KILL in kinds and not kinds & {Kind.DONE, Kind.EARLIER_FAILURE}:
+    first = {Kind.DONE, Kind.EARLIER_FAILURE, Kind.REBOOTED, Kind.TRANSPORT_LOST}
+    if Kind.OOM_KILL in kinds and not kinds & first:
         assert judged.verdict is Verdict.OOM
+    if judged.cause == "low-memory-killer":
+        assert kinds & {Kind.LMK_KILL, Kind.EXIT_RECORD}
+        assert kinds & {
+            Kind.RENDERER_GONE,
+            Kind.BROWSER_GONE,
+            Kind.DEVICE_LOST,
+            Kind.CHILD_GONE,
+            Kind.TRANSPORT_LOST,
+        }
     if Kind.EARLIER_FAILURE in kinds and Kind.DONE not in kinds:
         assert judged.verdict is Verdict.CASCADE
 
@@ -280,3 +315,117 @@ def test_a_gpu_that_rejected_commands_and_fell_silent() -> None:
         {"message": "Buffer size (2) exceeds the max buffer size limit (1)."},
     )
     assert judge(told(CREATE, refused, late)).cause == "limit"
+
+
+GONE = (Kind.BROWSER_GONE, {})
+LOST_GPU = (Kind.DEVICE_LOST, {"message": "lost"})
+LOW = "LOW_MEMORY"
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        # lmkd's line and the page's death, whichever comes first, and whatever CDP calls it.
+        (LMKD, UNSEEN),
+        (UNSEEN, LMKD),
+        (LMKD, *KILLED),
+        # An exit record alone is the system's word as well.
+        (UNSEEN, exit_record("renderer", LOW)),
+        (GONE, exit_record("browser", LOW, subreason="OOM KILL")),
+        (LOST_GPU, exit_record("gpu", LOW)),
+        # A limit of one app says so in a description, where it says so.
+        (UNSEEN, exit_record("renderer", "OTHER", description="MemoryLimiter:AnonSwap")),
+        # A phone that does not tell lmkd's kills apart: SIGKILL, and lmkd killed in this trial.
+        (UNSEEN, exit_record("renderer", "SIGNALED", status=9), (Kind.LMK_KILL, {"pid": 4})),
+        # The records say it after the phone came back: it happened before the phone was gone.
+        (LMKD, UNSEEN, LOST),
+        (LOST, exit_record("renderer", LOW, before_loss=True)),
+        (LOST, exit_record("renderer", LOW, before_loss=True), (Kind.REBOOTED, {})),
+    ],
+)
+def test_a_phone_killed_for_memory(story: Story) -> None:
+    judged = judge(told(CREATE, *story))
+    assert (judged.verdict, judged.cause) == (Verdict.OOM, "low-memory-killer")
+    assert "for memory during create" in judged.explanation
+
+
+def test_a_kill_for_memory_names_all_that_speak_of_it() -> None:
+    record = exit_record("renderer", LOW, status=9)
+    explanation = judge(told(CREATE, LMKD, *KILLED, record)).explanation
+    for words in (
+        "the phone's system killed the renderer",
+        "lmkd: device is low on swap",
+        "exit-info: LOW_MEMORY",
+        "CDP: killed, 9",
+    ):
+        assert words in explanation
+
+
+@pytest.mark.parametrize(
+    ("story", "verdict", "cause"),
+    [
+        # lmkd kills others all the time.
+        ((LMKD, (Kind.DEADLINE, {"phase": "create", "seconds": 3})), Verdict.HANG, "deadline"),
+        ((LMKD, DONE), Verdict.OK, "tokens"),
+        ((LMKD, GONE), Verdict.CRASH, "browser-gone"),
+        (((Kind.LMK_KILL, {"process": "utility"}), UNSEEN), Verdict.CRASH, "unexplained"),
+        # A renderer that is no longer needed ends, too.
+        (
+            (UNSEEN, exit_record("renderer", "OTHER", subreason="ISOLATED NOT NEEDED")),
+            Verdict.CRASH,
+            "unexplained",
+        ),
+        ((exit_record("renderer", LOW), DONE), Verdict.OK, "tokens"),
+        # SIGKILL without a word of lmkd is somebody else's.
+        ((UNSEEN, exit_record("renderer", "SIGNALED", status=9)), Verdict.CRASH, "killed"),
+        (
+            (UNSEEN, exit_record("renderer", "SIGNALED", status=6), (Kind.LMK_KILL, {})),
+            Verdict.CRASH,
+            "trap",
+        ),
+        ((UNSEEN, exit_record("renderer", "CRASH_NATIVE", status=11)), Verdict.CRASH, "segfault"),
+        (
+            (UNSEEN, (Kind.NATIVE_CRASH, {"process": "renderer", "signal": 11})),
+            Verdict.CRASH,
+            "segfault",
+        ),
+        (
+            (UNSEEN, (Kind.PROCESS_EXIT, {"process": "renderer", "signal": 9})),
+            Verdict.CRASH,
+            "killed",
+        ),
+        ((UNSEEN, (Kind.V8_OOM, {"line": "V8 javascript OOM"})), Verdict.OOM, "v8-heap"),
+        # Somebody ended the browser.
+        ((GONE, exit_record("browser", "USER_REQUESTED")), Verdict.INFRA, "asked-for"),
+        ((UNSEEN, exit_record("renderer", "PACKAGE_UPDATED")), Verdict.INFRA, "asked-for"),
+        (
+            (GONE, (Kind.SYSTEM_KILL, {"process": "browser", "reason": "from pid 4711"})),
+            Verdict.INFRA,
+            "asked-for",
+        ),
+        (
+            (UNSEEN, (Kind.SYSTEM_KILL, {"process": "renderer", "reason": "isolated not needed"})),
+            Verdict.CRASH,
+            "unexplained",
+        ),
+        # A phone that is gone says nothing about itself, except what happened before.
+        ((LOST, *KILLED), Verdict.INFRA, "transport-lost"),
+        ((LOST, GONE, LMKD), Verdict.INFRA, "transport-lost"),
+        ((LOST, exit_record("renderer", LOW)), Verdict.INFRA, "transport-lost"),
+        ((LOST, exit_record("gpu", LOW, before_loss=True)), Verdict.INFRA, "transport-lost"),
+        ((GONE, LOST), Verdict.INFRA, "transport-lost"),
+        ((GONE, (Kind.REBOOTED, {"line": "system server"})), Verdict.INFRA, "rebooted"),
+        # The page's own word says where, and never why.
+        ((UNSEEN, (Kind.TOMBSTONE, {"phase": "create"})), Verdict.CRASH, "unexplained"),
+    ],
+)
+def test_a_phone_that_did_not_kill_for_memory(story: Story, verdict: Verdict, cause: str) -> None:
+    judged = judge(told(CREATE, *story))
+    assert (judged.verdict, judged.cause) == (verdict, cause)
+
+
+def test_the_pages_own_word_says_where_it_died() -> None:
+    left = (Kind.TOMBSTONE, {"phase": "first-token"})
+    explanation = judge(told(CREATE, UNSEEN, left)).explanation
+    assert "went away during first-token" in explanation
+    assert "possible, and not shown" in explanation
