@@ -16,11 +16,11 @@ import asyncio
 import logging
 import os
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness.emulation.phone.command import Command, CommandIO
@@ -41,7 +41,7 @@ async def call(command: Command, argv: Sequence[str], io: CommandIO) -> int:
         return await command(argv, io) & 0xFF
     except ConnectionError:
         return BROKEN_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a command's fault must not end the phone
         _LOG.exception("%s", argv)
         with suppress(ConnectionError):
             await io.err(f"{argv[0]}: {type(error).__name__}: {error}\n")
@@ -70,20 +70,12 @@ class Registry:
     @asynccontextmanager
     async def served(self, path: Path) -> AsyncIterator[None]:
         """Answer shims at a socket in a folder that only this user can enter."""
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            # The address may have 107 bytes; a folder's descriptor has a short name.
-            listener.bind(f"/proc/self/fd/{descriptor}/{path.name}")
-        finally:
-            os.close(descriptor)
-        server = await asyncio.start_unix_server(self._answer, sock=listener, backlog=128)
-        try:
-            yield
-        finally:
-            server.close()
-            path.unlink(missing_ok=True)
+        with _bound(path) as listener:
+            server = await asyncio.start_unix_server(self._answer, sock=listener, backlog=128)
+            try:
+                yield
+            finally:
+                server.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -106,6 +98,23 @@ class Registry:
             pass
         finally:
             writer.close()
+
+
+@contextmanager
+def _bound(path: Path) -> Iterator[socket.socket]:
+    """A socket at a path, whatever the path's length; gone afterwards."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
+        descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            # The address may have 107 bytes; a folder's descriptor has a short name.
+            listener.bind(f"/proc/self/fd/{descriptor}/{path.name}")
+        finally:
+            os.close(descriptor)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 async def _read(reader: asyncio.StreamReader, limit: int) -> tuple[bytes, bytes]:

@@ -13,7 +13,8 @@ import sys
 SOCKET = "/dev/socket/tierlab"
 
 
-def main():  # type: ignore[no-untyped-def]  # noqa: ANN201, D103 - see the module's words
+def main() -> int:
+    """Run the command that this program is called as; its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     name = os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is slow to import
@@ -41,14 +42,14 @@ def main():  # type: ignore[no-untyped-def]  # noqa: ANN201, D103 - see the modu
     return 255
 
 
-def _send(peer, kind, data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _send(peer: socket.socket, kind: bytes, data: bytes) -> None:
     peer.sendall(kind + len(data).to_bytes(4, "little") + data)
 
 
-def _write(descriptor, data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 if __name__ == "__main__":
-    os._exit(main())  # type: ignore[no-untyped-call]
+    os._exit(main())

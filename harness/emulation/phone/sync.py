@@ -321,7 +321,7 @@ def _open_regular(path: Path) -> BinaryIO:
 
 def _as_data(piece: bytes) -> bytes:
     whole = memoryview(piece)
-    parts = []
+    parts: list[bytes | memoryview] = []
     for start in range(0, len(whole), MAX_DATA):
         part = whole[start : start + MAX_DATA]
         parts += [_REQUEST.pack(b"DATA", len(part)), part]
