@@ -1,0 +1,1 @@
+"""Native benchmark programs on a phone: pushed, run, watched, parsed, removed."""
