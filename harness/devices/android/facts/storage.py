@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _KIB: Final = 1024
+_STAT: Final = re.compile(r"\s*(?P<blocks>\d{1,15}) (?P<free>\d{1,15}) (?P<size>\d{1,7})\s*$")
 _ROW: Final = re.compile(
     r"^(?P<source>\S+)\s+(?P<blocks>\d{1,16})\s+(?P<used>\d{1,16})\s+(?P<free>-?\d{1,16})"
     r"\s+(?P<percent>-?\d+%|-)\s+(?P<mount>/.*?)\s*$",
@@ -39,3 +40,12 @@ def parse_df(text: str) -> Storage | None:
         total_bytes=int(match["blocks"]) * _KIB,
         free_bytes=max(0, int(match["free"])) * _KIB,
     )
+
+
+def parse_stat(text: str, mount: str) -> Storage | None:
+    """`stat -f -c '%b %a %S' PATH`: blocks, those free for everybody, bytes of one (toybox)."""
+    match = _STAT.match(text)
+    if not match:
+        return None
+    size = int(match["size"])
+    return Storage(mount, int(match["blocks"]) * size, int(match["free"]) * size)
