@@ -7,5 +7,9 @@ capabilities  what sessions are asked for; pure
 session       one session: a typed, asynchronous face of the Appium client
 app           descriptions of native apps, read from TOML files
 figures       numbers out of an app's texts; pure
-native_app    one prompt in one app, measured and judged
+driving       a user's hands on an app
+app_watch     the same app from outside: memory, the phone's log, its exit records
+measuring     what was seen, as a measurement; pure
+readiness     whether an app and its model are on the phone
+native_app    one prompt in one app: all of this together
 """

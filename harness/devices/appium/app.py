@@ -15,10 +15,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from harness.devices.appium.selectors import Selector  # noqa: TC001 - pydantic reads annotations
 from harness.errors import UserError, unknown
+from harness.models import find_model, find_quantisation
 from harness.profiles import PROFILES_DIRECTORY, load_description
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 APPS_DIRECTORY: Final = PROFILES_DIRECTORY / "apps"
 # Of the records of native apps, in front of the app's id.
@@ -34,6 +35,7 @@ FigureName = Literal[
 ]
 Outcome = Literal["engine-error", "out-of-memory", "unsupported", "lab-error"]
 Seconds = Annotated[float, Field(gt=0, le=7200)]
+Tokens = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
 class _Section(BaseModel):
@@ -55,6 +57,17 @@ def _with_value(text: str) -> str:
     if "value" not in re.compile(_pattern(text)).groupindex:
         raise ValueError("needs a group (?P<value>...) around the number")
     return text
+
+
+def _in_catalogue(find: Callable[[str], object]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        try:
+            find(name)
+        except UserError as error:
+            raise ValueError(f"{error.problem}; {error.next_step}") from error
+        return name
+
+    return check
 
 
 ValuePattern = Annotated[str, Field(min_length=1), AfterValidator(_with_value)]
@@ -183,10 +196,10 @@ class AppModel(_Section):
     """
 
     label: str = Field(min_length=1)
-    model: str = Field(min_length=1)
-    quantisation: str = Field(min_length=1)
+    model: Annotated[str, AfterValidator(_in_catalogue(find_model))]
+    quantisation: Annotated[str, AfterValidator(_in_catalogue(find_quantisation))]
     backend: Literal["", "cpu", "gpu", "npu"] = ""
-    file: str = Field(default="", pattern=r"^(/[^\0\n]+)?$")
+    file: str = Field(default="", pattern=r"^(/[^\x00\n]+)?$")
 
 
 class App(_Section):
@@ -200,7 +213,11 @@ class App(_Section):
     package: str = Field(pattern=r"^[A-Za-z][\w]*(\.[A-Za-z][\w]*)+$")
     activity: str = Field(pattern=r"^\.?[A-Za-z][\w.]*$")
     apk: str = Field(min_length=1, description="where a user gets it from")
-    start_seconds: Seconds = 60.0
+    start_seconds: Seconds = Field(default=60.0, description="until its first screen is shown")
+    prompt_tokens: Tokens | None = Field(
+        default=None, description="what the app runs itself, whatever it is asked"
+    )
+    output_tokens: Tokens | None = None
     models: tuple[AppModel, ...] = Field(min_length=1)
     load: Part
     ask: Part

@@ -103,6 +103,7 @@ def native(
     *,
     package: str,
     activity: str,
+    start_seconds: float = 60.0,
     chromedriver: Path | None = None,
 ) -> Capabilities:
     """A session in an app that is installed, started anew; it ends with the session.
@@ -113,6 +114,7 @@ def native(
         ports: the session's own.
         package: the app.
         activity: what is started; a name with a dot in front is the package's.
+        start_seconds: how long the app may take to show its first screen.
         chromedriver: for the app's WebViews; without it they cannot be entered.
     """
     capabilities = {
@@ -120,6 +122,7 @@ def native(
         "appium:appPackage": package,
         "appium:appActivity": activity,
         "appium:appWaitActivity": "*",
+        "appium:appWaitDuration": round(start_seconds * 1000),
         "appium:forceAppLaunch": True,
         "appium:shouldTerminateApp": True,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from results.record import Kind, Measurement, MemoryUse, Spread
@@ -13,16 +14,24 @@ if TYPE_CHECKING:
     from harness.devices.appium.driving import AppLog, Glimpse
     from harness.evidence import Timeline
 
-    # The app's own number, or what the harness saw from outside.
-    By = Literal["app", "seen"]
+# The app's own number, or what the harness saw from outside.
+By = Literal["app", "seen"]
 
 _MILLI: Final = 1000.0
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measurement, and who says each figure of it."""
+
+    measurement: Measurement
+    told_by: dict[str, By]
+
+
 def measure(
     log: AppLog, timeline: Timeline, peaks: Mapping[str, int], group_bytes: int | None
-) -> tuple[Measurement, dict[str, By]]:
-    """The measurement, and who says each figure.
+) -> Measured:
+    """What was seen and told, as far as it came.
 
     The app's own figures come first. What is seen from outside is coarser: a first token is noticed
     at the next look at the screen, so its time is an upper bound; decode is told by the app's
@@ -55,7 +64,7 @@ def measure(
         wall_seconds=ended,
         detection_seconds=round(ended - death.at_seconds, 4) if death else None,
     )
-    return measurement, by
+    return Measured(measurement, by)
 
 
 def _decode(told: Mapping[FigureName, float], glimpses: Sequence[Glimpse]) -> Spread | None:
