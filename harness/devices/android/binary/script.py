@@ -84,7 +84,7 @@ echo "@ pid $p"
       case $k in MemAvailable:) a=$v; break;; esac
     done </proc/meminfo
     if [ $h -gt 0 ]; then echo "@ mem $r $h $s $a" || {{ kill -9 $p; exit 98; }}; fi
-    sleep {POLL_SECONDS}
+    sleep {POLL_SECONDS} >/dev/null 2>&1
   done
 ) &
 w=$!
