@@ -128,7 +128,7 @@ class AndroidSection(_Section):
     def matches(self, properties: Mapping[str, str]) -> bool:
         """Whether a phone with these system properties is this device."""
         return all(
-            any(fnmatch.fnmatchcase(properties.get(name, ""), value) for value in values)
+            name in properties and any(fnmatch.fnmatchcase(properties[name], v) for v in values)
             for name, values in self.match.items()
         )
 

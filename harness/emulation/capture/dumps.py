@@ -22,12 +22,12 @@ Dumps are read from a repository that anybody may send changes to: names are che
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from harness.emulation.capture.toml import quoted
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def file_name(command: str) -> str:
 
 def write_dumps(directory: Path, dumps: Iterable[Dump], *, captured: str) -> None:
     """Write files and index into an existing, empty directory; `captured` is a day, YYYY-MM-DD."""
-    lines = [f"schema = {SCHEMA}", f"captured = {_quoted(captured)}"]
+    lines = [f"schema = {SCHEMA}", f"captured = {quoted(captured)}"]
     taken = {INDEX}
     for dump in dumps:
         name = _free(file_name(dump.command), taken)
@@ -111,8 +111,8 @@ def write_dumps(directory: Path, dumps: Iterable[Dump], *, captured: str) -> Non
         lines += [
             "",
             "[[dump]]",
-            f"command = {_quoted(dump.command)}",
-            f"file = {_quoted(name)}",
+            f"command = {quoted(dump.command)}",
+            f"file = {quoted(name)}",
             f"exit_code = {dump.exit_code}",
             f"seconds = {dump.seconds:.3f}",
             f"replay = {str(dump.replay).lower()}",
@@ -205,8 +205,3 @@ def _free(name: str, taken: set[str]) -> str:
         name = f"{stem}-{number}.txt"
         number += 1
     return name
-
-
-def _quoted(text: str) -> str:
-    """A basic TOML string: JSON's escapes are TOML's, but for surrogates and a bare DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
