@@ -88,7 +88,7 @@ def _killers_words(case: Case) -> str:
     words = {}
     for item in said:
         if item.kind is Kind.LMK_KILL:
-            words["lmkd"] = item.text("reason") or item.text("line")
+            words[item.text("killer") or "lmkd"] = item.text("reason") or item.text("line")
         elif item.kind is Kind.EXIT_RECORD:
             words["exit-info"] = " ".join(
                 filter(None, (item.text("reason"), item.text("subreason")))

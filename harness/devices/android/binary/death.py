@@ -68,9 +68,9 @@ class Finding:
 def read_log(line: LogLine, pid: int) -> Finding | None:
     """What a line of the phone's log says of the program's process; None: nothing."""
     if line.tag in {"lowmemorykiller", "lmkd"}:
-        pattern, kind = _LMKD, Kind.OOM_KILL
+        pattern, kind = _LMKD, Kind.LMK_KILL
     elif line.tag in {"kernel", "klogd", ""}:
-        pattern, kind = _KERNEL, Kind.OOM_KILL
+        pattern, kind = _KERNEL, Kind.LMK_KILL
     elif line.tag == "libc":
         pattern, kind = _FATAL, Kind.NATIVE_CRASH
     else:
@@ -79,8 +79,8 @@ def read_log(line: LogLine, pid: int) -> Finding | None:
     if found is None or int(found["pid"]) != pid:
         return None
     detail: dict[str, JsonValue] = {"process": "engine", "pid": pid, "line": str(line)[:_TEXT]}
-    if kind is Kind.OOM_KILL:
-        detail["counter"] = "the phone's log"
+    if pattern is _KERNEL:
+        detail["killer"] = "kernel"
     return Finding(Source.LOGCAT, kind, detail)
 
 
@@ -148,9 +148,10 @@ def _killed(
                 "process": "engine",
                 "available_bytes": last.available,
                 "resident_bytes": last.resident,
-                "counter": f"SIGKILL from nobody, with {left:.1%} of the phone's memory left",
+                "killer": "SIGKILL",
+                "reason": f"from nobody, with {left:.1%} of the phone's memory left",
             }
-            return [Finding(Source.PROCESS, Kind.OOM_KILL, detail), gone]
+            return [gone, Finding(Source.PROCESS, Kind.LMK_KILL, detail)]
     return [gone]
 
 

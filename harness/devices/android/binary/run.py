@@ -227,7 +227,7 @@ def _conclude(
     found: list[death.Finding] = []
     if run.pid is not None and run.ended is not None and run.ended.exit_code:
         found = death.read_all(lines, run.pid)
-    told = any(finding.kind is Kind.OOM_KILL for finding in found)
+    told = any(finding.kind is Kind.LMK_KILL for finding in found)
     if run.ended is not None:
         found += death.findings(
             run.ended,
