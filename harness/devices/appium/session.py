@@ -53,12 +53,16 @@ class SessionLostError(AppiumError):
 
 
 class AppiumSession:
-    """A session that is open. Made by `appium_session`."""
+    """A session that is open. Made by `appium_session`.
+
+    `call_seconds` is how long a call may take where it says nothing else.
+    """
 
     def __init__(self, driver: WebDriver, thread: ThreadPoolExecutor) -> None:
         self._driver = driver
         self._thread = thread
         self._lost = ""
+        self.call_seconds = CALL_SECONDS
 
     @property
     def id(self) -> str:
@@ -167,6 +171,11 @@ class AppiumSession:
             }
             await self.script("mobile: scroll", argument)
 
+    async def logs(self, kind: str) -> list[str]:
+        """What is new in one of the driver's logs, such as `crashlog` of the XCUITest driver."""
+        entries = await self._call("logs", lambda: self._driver.get_log(kind))
+        return [_text(entry.get("message")) for entry in entries if isinstance(entry, dict)]
+
     async def source(self) -> str:
         """The screen's elements as XML."""
         return _text(await self._call("source", lambda: self._driver.page_source))
@@ -199,9 +208,10 @@ class AppiumSession:
         strategy, value = locator(selector)
         return list(self._driver.find_elements(strategy, value))
 
-    async def _call(self, name: str, call: Callable[[], T], within: float = CALL_SECONDS) -> T:
+    async def _call(self, name: str, call: Callable[[], T], within: float | None = None) -> T:
         if self._lost:
             raise SessionLostError(self._lost)
+        within = self.call_seconds if within is None else within
         try:
             return await _in_thread(self._thread, call, within)
         except TimeoutError as error:
@@ -280,7 +290,7 @@ def explain(error: Exception) -> tuple[str, bool]:
     text = str(getattr(error, "msg", None) or error) or type(error).__name__
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     lost = bool(names & {"InvalidSessionIdException", "HTTPError", "OSError"})
-    if "WebDriverException" not in names and not lost:
+    if "WebDriverException" not in names:
         first = f"{type(error).__name__}: {first}"
     return first[:_LONGEST_MESSAGE], lost
 
