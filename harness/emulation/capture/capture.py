@@ -88,9 +88,14 @@ async def capture(
     for number, recording in enumerate(wanted, 2):
         progress(recording.command, number, total)
         try:
-            dumps.append(await _recorded(phone, recording, redactor))
+            dump = await _recorded(phone, recording, redactor)
         except CommandTimeoutError as error:
             failed[recording.command] = str(error)
+            continue
+        if dump.text.strip():
+            dumps.append(dump)
+        else:
+            failed[recording.command] = f"exit code {dump.exit_code}, and nothing that is kept"
     progress("done", total, total)
 
     texts = {dump.command: dump.text for dump in dumps}

@@ -91,7 +91,7 @@ def parse_thermal(text: str) -> Thermal | None:
 
 def _sections(text: str) -> dict[str, str]:
     heads = list(_SECTION.finditer(text))
-    ends = [*(head.start() for head in heads[1:]), len(text)]
+    ends = [head.start() for head in heads[1:]] + [len(text)] * bool(heads)
     return {head[0].strip(): text[head.end() : end] for head, end in zip(heads, ends, strict=True)}
 
 
