@@ -46,8 +46,16 @@ function draw(event) {
   }
 }
 
+/** Leaves word, in the page's storage, of how far the load came. @type {any} */
+let tombstone = null;
+
+// After these the page lives to tell, and its word is not needed any more.
+const ENDS = new Set(["done", "error", "unsupported", "cpu-fallback", "artifact-refused"]);
+
 /** Pass one event to the page's own display and to the harness. @param {any} event */
 function report(event) {
+  if (event.type === "phase") tombstone?.mark(event.name);
+  if (ENDS.has(event.type)) tombstone?.clear();
   draw(event);
   emit(event);
 }
@@ -67,6 +75,10 @@ async function keep() {
 
 /** @param {any} job */
 async function start(job) {
+  if (job.tombstone) {
+    tombstone = await import("/page/tombstone.js");
+    tombstone.mark("start");
+  }
   if (job.keepOffline) await keep();
   if (job.host === "page") {
     const { runEngine } = await import("/page/engine.js");
@@ -89,7 +101,8 @@ async function start(job) {
 
 /**
  * Start a full load. @param {any} job  see `runEngine` in engine.js; `host`: "page" or "worker";
- *   `keepOffline`: whether to keep the page and the engine for a load without a network
+ *   `keepOffline`: whether to keep the page and the engine for a load without a network;
+ *   `tombstone`: whether to leave word, in the page's storage, of how far the load came
  * @returns {boolean} true: the load was started; what it does arrives as events
  */
 globalThis.tierlabStart = (job) => {
@@ -124,5 +137,8 @@ globalThis.tierlabProbe = (options) => {
     );
   return true;
 };
+
+/** What a load left that died here; null: nothing, or it ended well. */
+globalThis.tierlabTombstone = async () => (await import("/page/tombstone.js")).read();
 
 globalThis.tierlabReady = true;
