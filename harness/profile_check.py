@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from harness.profiles import AppMemorySection, HardwareSection, Profile, ScreenSection
 
-# The rule of docs/profiles.md: Linux sees this much of the memory as sold, an app gets half of it.
-SEEN_BY_LINUX: Final = 0.92
-ONE_APPS_SHARE: Final = 0.5
-RULE: Final = "estimate: half of what Linux sees"
+# The rule of docs/profiles.md, which holds the measurements that it is drawn through.
+_SHARE: Final = 0.55
+_SYSTEM: Final = 1 << 30
+RULE: Final = "estimate: 0.55 of memory, less 1 GiB; see docs/profiles.md"
 _ROUNDED_TO: Final = (1 << 30) / 10
 
 _GIB: Final = 1 << 30
@@ -51,8 +51,8 @@ def estimated_app_memory(memory: int) -> int:
     Args:
         memory: as sold, in bytes.
     """
-    tenths = round(memory * SEEN_BY_LINUX * ONE_APPS_SHARE / _ROUNDED_TO)
-    return round(tenths * _ROUNDED_TO)
+    tenths = round((memory * _SHARE - _SYSTEM) / _ROUNDED_TO)
+    return round(max(tenths, 1) * _ROUNDED_TO)
 
 
 def problems(profile: Profile) -> list[str]:
@@ -166,7 +166,7 @@ def _app_memory(section: AppMemorySection, hardware: HardwareSection) -> Iterato
         )
     expected = estimated_app_memory(hardware.memory)
     off = abs(section.available - expected) > _ROUNDED_TO / 2
-    if section.basis.startswith(RULE) and off:
+    if section.basis == RULE and off:
         yield (
             f"app_memory.available: is {format_bytes(section.available)}; the rule that it names"
             f" gives {format_bytes(expected)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from harness.emulation.capture.toml import array, quoted, section
 from harness.emulation.limits import format_bytes
 from harness.errors import UserError
-from harness.profile_check import RULE, SEEN_BY_LINUX, estimated_app_memory
+from harness.profile_check import RULE, estimated_app_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -165,7 +165,7 @@ def _app_memory(facts: PhoneFacts, before: Profile | None) -> Iterator[tuple[str
         yield "basis", quoted(before.app_memory.basis)
     elif facts.memory_bytes:
         yield "available", quoted(_size(estimated_app_memory(as_sold(facts.memory_bytes))))
-        yield "basis", quoted(f"{RULE}, {SEEN_BY_LINUX} of memory; see docs/profiles.md")
+        yield "basis", quoted(RULE)
 
 
 def _screen(seen: Seen) -> Iterator[tuple[str, str]]:
