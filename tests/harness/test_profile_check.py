@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from harness.emulation.limits import format_bytes
 from harness.profile_check import clashes, estimated_app_memory, problems
 from harness.profiles import PROFILES_DIRECTORY, Profile, load_profiles
 
@@ -72,6 +73,16 @@ def test_profiles_are_short_enough_to_read() -> None:
     for phone in PHONES:
         lines = (PROFILES_DIRECTORY / f"{phone.id}.toml").read_text().splitlines()
         assert len(lines) <= 60, phone.id
+
+
+def test_the_documentation_lists_every_phone_as_it_is() -> None:
+    text = (PROFILES_DIRECTORY.parent / "docs" / "profiles.md").read_text()
+    for phone in PHONES:
+        assert phone.app_memory
+        assert phone.hardware.memory
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{phone.id}` |"))
+        assert f"| {phone.hardware.memory >> 30} GB |" in row
+        assert row.endswith(f"| {format_bytes(phone.app_memory.available)} |")
 
 
 # ---- the rule ----
