@@ -26,10 +26,10 @@ def main(folder: str, command: list[str]) -> None:
     """Run the command to its end, or to the end of stdin. Does not return."""
     if os.getpgrp() != os.getpid():
         raise SystemExit("the guard would kill those who started it: it needs its own session")
-    # An interrupt of the terminal is for the owner, whose end this follows.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, restore_signals=True) as process:
+    # Only the end of stdin counts. Not SIG_IGN, which the command would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         threading.Thread(target=_end_with_stdin, args=(process,), daemon=True).start()
         code = process.wait()
     print(f"guard: the command ended with {code}", flush=True)  # noqa: T201 - goes to the log

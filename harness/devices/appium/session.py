@@ -191,12 +191,15 @@ class AppiumSession:
 
     async def end(self) -> None:
         """End the session. Never raises: the server ends with what is left of it."""
+        ended = False
         if not self._lost:
             with contextlib.suppress(AppiumError):
                 await self._call("end", self._driver.quit, END_SECONDS)
-                return
-        server = str(self._driver.command_executor._client_config.remote_server_addr)  # noqa: SLF001
-        await _delete(f"{server.rstrip('/')}/session/{self.id}")
+                ended = True
+        self._lost = self._lost or "the session has ended"
+        if not ended:
+            config = self._driver.command_executor._client_config  # noqa: SLF001 - no other way
+            await _delete(f"{str(config.remote_server_addr).rstrip('/')}/session/{self.id}")
 
     def _element(self, selector: Selector) -> WebElement | None:
         found = self._elements(selector)
