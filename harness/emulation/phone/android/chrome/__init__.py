@@ -1,0 +1,7 @@
+"""Chrome on the virtual phone: a real Chromium that shows itself as the phone's Chrome.
+
+What a page or a worker sees as on the phone: user agent and its client hints, `deviceMemory`,
+`hardwareConcurrency`, the screen with its density, touch. What it does not: the processor (native
+instructions, WebAssembly's speed), the GPU and its limits, codecs, the brand of `navigator.platform`
+in shared and service workers, and memory pressure signals before the kill.
+"""

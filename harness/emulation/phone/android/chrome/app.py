@@ -1,0 +1,417 @@
+"""Chrome as an app of the phone: start, stop, watch, and tell how its processes died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from harness.devices.processes import family
+from harness.emulation.phone.android.apps_base import Intent, LaunchError
+from harness.emulation.phone.android.chrome.arguments import FLAGS_FILE, arguments, read_flags
+from harness.emulation.phone.android.chrome.bridge import DevtoolsBridge
+from harness.emulation.phone.android.chrome.inquest import Inquest
+from harness.emulation.phone.android.chrome.overrides import Overrides
+from harness.emulation.phone.android.chrome.processes import ProcessTable, proportional
+from harness.emulation.phone.android.chrome.protocol import ProtocolError
+from harness.emulation.phone.android.chrome.stderr import gpu_exit, log_line
+from harness.emulation.phone.android.deaths import (
+    SYSTEM_SERVER_PID,
+    TOMBSTONES,
+    Cause,
+    ForceStopped,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.devices.browsers import InstalledBrowser
+    from harness.emulation.phone.android.group import MemoryGroup
+    from harness.emulation.phone.android.state import Package, Process, State
+    from harness.emulation.phone.command import Place
+
+_LOG = logging.getLogger(__name__)
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 10.0
+KILL_POLL_SECONDS: Final = 0.02
+#: Every so many looks at the counter, one at the processes.
+PROCESS_EVERY: Final = 5
+_LINE_BYTES: Final = 64 << 10
+FIRST_RUN_ACTIVITY: Final = "org.chromium.chrome.browser.firstrun.FirstRunActivity"
+_NO_FIRST_RUN: Final = frozenset({"--disable-fre", "--no-first-run"})
+
+
+class ChromeApp:
+    """One package that is a real Chromium: Chrome itself, or an app around a WebView.
+
+    Args:
+        package: as it is installed.
+        state: the phone.
+        place: where the phone is on the host.
+        group: what limits the processes.
+        browser: the Chromium of the host.
+        software_gpu: whether the host has no GPU, so that one in software is shown.
+        webview: whether this is an app around a WebView: its socket carries its pid, it reads no
+            flags file and has no first run.
+        url: what is shown when the intent names nothing.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        state: State,
+        place: Place,
+        group: MemoryGroup,
+        browser: InstalledBrowser,
+        *,
+        software_gpu: bool,
+        webview: bool = False,
+        url: str = "about:blank",
+    ) -> None:
+        self._package = package
+        self._state = state
+        self._place = place
+        self._group = group
+        self._browser = browser
+        self._software_gpu = software_gpu
+        self._webview = webview
+        self._url = url
+        self._process: asyncio.subprocess.Process | None = None
+        self._overrides: Overrides | None = None
+        self._bridge: DevtoolsBridge | None = None
+        self._table: ProcessTable | None = None
+        self._living: dict[int, Process] = {}
+        self._main: Process | None = None
+        self._inquest = Inquest(group.claim)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping: Cause | None = None
+        self._in_first_run = False
+        self._lock = asyncio.Lock()
+
+    @property
+    def package(self) -> str:
+        """See `App.package`."""
+        return self._package.name
+
+    @property
+    def pid(self) -> int | None:
+        """See `App.pid`."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    @property
+    def activity(self) -> str:
+        """See `App.activity`."""
+        if self._in_first_run:
+            return f"{self.package}/{FIRST_RUN_ACTIVITY}"
+        return self._package.component or self.package
+
+    @property
+    def folder(self) -> Path:
+        """Its data on the phone's storage."""
+        return self._place.path("/data/user/0") / self.package / "app_chrome"
+
+    def processes(self) -> list[Process]:
+        """See `App.processes`; with fresh figures."""
+        self._look()
+        return [
+            replace(process, pss=proportional(process.pid) or process.rss)
+            for process in self._living.values()
+        ]
+
+    async def start(self, intent: Intent) -> bool:
+        """See `App.start`."""
+        async with self._lock:
+            cold = self.pid is None
+            url = intent.data or self._url
+            if cold:
+                await self._launch()
+            if self._in_first_run:
+                return cold
+            if self._overrides is not None and (cold or intent.data):
+                try:
+                    await self._overrides.open(url, reuse=cold)
+                except ProtocolError as error:
+                    raise LaunchError(str(error)) from error
+            return cold
+
+    def _flags(self) -> list[str]:
+        """The flags file's, where Chrome reads it: as the debug app, or on a debuggable build.
+
+        `CommandLineInitUtil.shouldUseDebugFlags` (base/android) is the rule's source.
+        """
+        if self._webview:
+            return []
+        try:
+            text = self._place.path(FLAGS_FILE).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return []
+        state = self._state
+        debug = state.settings["global"].get("debug_app") == self.package
+        if not debug and state.properties.get("ro.debuggable") != "1":
+            state.log.write(
+                "W",
+                "tierlab",
+                f"{FLAGS_FILE} is not read: {self.package} is not the debug app "
+                "(am set-debug-app --persistent)",
+            )
+            return []
+        return read_flags(text)
+
+    async def _launch(self) -> None:
+        flags = self._flags()
+        folder = self.folder
+        first_run_done = folder / "First Run"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "DevToolsActivePort").unlink(missing_ok=True)
+        self._in_first_run = not (
+            self._webview or first_run_done.exists() or _NO_FIRST_RUN & set(flags)
+        )
+        command = [
+            *self._group.prefix,
+            str(self._browser.path),
+            *arguments(
+                self._state,
+                folder,
+                flags,
+                version=self._browser.version,
+                software_gpu=self._software_gpu,
+            ),
+        ]
+        self._stopping = None
+        self._inquest = Inquest(self._group.claim)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            limit=_LINE_BYTES,
+            start_new_session=True,
+            env={
+                "HOME": str(folder.parent),
+                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+                "LANG": "C.UTF-8",
+                "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - of the phone
+            },
+        )
+        self._table = ProcessTable(self._package, process.pid)
+        self._living = {}
+        self._main = None
+        self._say_started(process.pid)
+        self._tasks = [
+            asyncio.create_task(self._read_stderr(process)),
+            asyncio.create_task(self._watch(process)),
+        ]
+        if self._in_first_run:
+            return
+        try:
+            await self._attach(process, folder)
+        except (ProtocolError, OSError) as error:
+            await self._end(None)
+            raise LaunchError(f"{self._browser.path}: {error}") from error
+
+    async def _attach(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        """Reach the browser, dress it as the phone's, and only then let others in."""
+        port, path = await _devtools_port(process, folder)
+        self._overrides = Overrides(self._state, self._browser.version, self._on_crash)
+        await self._overrides.start(f"ws://127.0.0.1:{port}{path}")
+        name = (
+            f"webview_devtools_remote_{process.pid}" if self._webview else "chrome_devtools_remote"
+        )
+        self._bridge = DevtoolsBridge(self._place.abstract(name), port, self.package)
+        await self._bridge.start()
+
+    def _say_started(self, pid: int) -> None:
+        log, package = self._state.log, self._package
+        component = package.component or package.name
+        log.write(
+            "I",
+            "ActivityManager",
+            f"Start proc {pid}:{package.name}/u0a{package.uid - 10_000} for top-activity "
+            f"{{{component}}}",
+            pid=SYSTEM_SERVER_PID,
+            buffer="system",
+        )
+        log.write(
+            "I",
+            "am_proc_start",
+            f"[0,{pid},{package.uid},{package.name},top-activity,{{{component}}}]",
+            pid=SYSTEM_SERVER_PID,
+            buffer="events",
+        )
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    def _on_crash(self, status: str, code: int) -> None:
+        self._inquest.crash(status, code)
+
+    async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while True:
+            try:
+                data = await process.stderr.readuntil(b"\n")
+            except asyncio.IncompleteReadError as error:
+                data = error.partial
+            except asyncio.LimitOverrunError as error:
+                data = await process.stderr.read(error.consumed or _LINE_BYTES)
+            if not data:
+                return
+            line = data.decode("utf-8", "replace")
+            if (code := gpu_exit(line)) is not None:
+                self._inquest.gpu_exit(code)
+            if said := log_line(line):
+                self._state.log.write(
+                    said.priority,
+                    "chromium",
+                    said.text,
+                    pid=said.pid or process.pid,
+                    tid=said.tid,
+                    uid=self._package.uid,
+                )
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        looks = 0
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not ended.done():
+                self._count_kills()
+                if looks % PROCESS_EVERY == 0:
+                    self._look()
+                self._tell_dead()
+                looks += 1
+                await asyncio.wait({ended}, timeout=KILL_POLL_SECONDS)
+        finally:
+            ended.cancel()
+        await self._browser_ended(process)
+
+    def _count_kills(self) -> None:
+        if self._group.look():
+            self._look()
+
+    def _look(self) -> None:
+        """See who lives; who does not any more is put before the inquest."""
+        if self._table is None or self._process is None:
+            return
+        # The group may hold others' processes too, and a process whose parent is gone is no child
+        # of the browser any more: both are looked at, and only Chromium's own are kept.
+        pids = family(self._process.pid) | (self._living.keys() & (self._group.pids() or set()))
+        living = self._table.read(pids)
+        for pid in self._living.keys() - living.keys():
+            if pid != self._process.pid:
+                self._inquest.dead(self._living[pid])
+        self._living = living
+        self._main = living.get(self._process.pid, self._main)
+
+    def _tell_dead(self) -> None:
+        for process, cause in self._inquest.decided(self._group.limit, stopping=self._stopping):
+            self._tell(process, cause)
+
+    def _tell(self, process: Process, cause: Cause) -> None:
+        if process.kind != "zygote":
+            tell(self._state, process, cause, self._place.path(TOMBSTONES))
+
+    async def _browser_ended(self, process: asyncio.subprocess.Process) -> None:
+        """The browser is gone: say how, and take its children with it."""
+        self._count_kills()
+        self._look()
+        main, self._main = self._main, None
+        code = process.returncode if process.returncode is not None else 0
+        if main is not None:
+            cause = self._inquest.of_browser(code, self._group.limit, stopping=self._stopping)
+            self._tell(main, cause)
+        children = [item for pid, item in self._living.items() if pid != process.pid]
+        for child in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child.pid, signal.SIGKILL)
+            self._inquest.dead(child)
+        for item, cause in self._inquest.rest(self._group.limit, stopping=self._stopping):
+            self._tell(item, cause)
+        self._living = {}
+        await self._hang_up()
+        if self._state.foreground == self.activity:
+            self._state.foreground = None
+
+    async def _hang_up(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        overrides, self._overrides = self._overrides, None
+        if bridge is not None:
+            await bridge.close()
+        if overrides is not None:
+            await overrides.close()
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    async def stop(self, *, by: int) -> None:
+        """See `App.stop`."""
+        async with self._lock:
+            await self._end(ForceStopped(by))
+
+    async def _end(self, why: Cause | None) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._look()
+        self._stopping = why
+        if process.returncode is None:
+            for pid in sorted(self._living, reverse=True):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        except TimeoutError:
+            _LOG.warning("the browser %d did not end within %g s", process.pid, STOP_SECONDS)
+        self._process = None
+        self._in_first_run = False
+
+    async def clear(self) -> None:
+        """See `App.clear`."""
+        await asyncio.to_thread(shutil.rmtree, self.folder.parent, ignore_errors=True)
+
+    def signal(self, kind: str, number: int) -> int | None:
+        """See `App.signal`."""
+        self._look()
+        fitting = [item for item in self._living.values() if item.kind == kind]
+        # Spare renderers hold little: the page is in the largest one.
+        for item in sorted(fitting, key=lambda item: -item.rss):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(item.pid, number)
+                return item.pid
+        return None
+
+    def screen_changed(self) -> None:
+        """See `App.screen_changed`."""
+        if self._overrides is not None:
+            self._overrides.update()
+
+    async def screenshot(self) -> bytes | None:
+        """See `App.screenshot`."""
+        return await self._overrides.screenshot() if self._overrides is not None else None
+
+
+async def _devtools_port(process: asyncio.subprocess.Process, folder: Path) -> tuple[int, str]:
+    """Port and path from the file that Chromium writes when it listens.
+
+    Raises:
+        ProtocolError: it ended before, or did not listen in time.
+    """
+    file = folder / "DevToolsActivePort"
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.returncode is not None:
+            raise ProtocolError(f"the browser ended with {process.returncode} as it started")
+        with contextlib.suppress(OSError, ValueError):
+            port, path = file.read_text(encoding="ascii").split()[:2]
+            return int(port), path
+        await asyncio.sleep(KILL_POLL_SECONDS)
+    raise ProtocolError(f"the browser did not listen within {START_SECONDS:g} s")

@@ -1,0 +1,1 @@
+"""What `dumpsys` prints, one module a family: pure functions from the phone to text."""

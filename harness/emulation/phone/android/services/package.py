@@ -1,0 +1,79 @@
+"""`dumpsys package`, `webviewupdate` (PackageManagerService's Settings.java,
+WebViewUpdateServiceImpl2.java of AOSP).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from harness.emulation.phone.android.intents import full_component
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.emulation.phone.android.phone import Phone
+    from harness.emulation.phone.android.state import Package
+
+WEBVIEW: Final = "com.google.android.webview"
+# What Appium's helper app asks for: a permission that is not there is asked for again and again.
+_GRANTED: Final = ("android.permission.INTERNET", "android.permission.SET_ANIMATION_SCALE",
+                   "android.permission.CHANGE_CONFIGURATION",
+                   "android.permission.ACCESS_FINE_LOCATION")  # fmt: skip
+
+
+def package(phone: Phone, words: Sequence[str]) -> str:
+    """`dumpsys package [NAME]`."""
+    wanted = [word for word in words if not word.startswith("-")]
+    installed = phone.state.packages
+    if wanted[:1] in (["packages"], ["p"], []):
+        chosen = list(installed.values())
+    elif wanted[0] in installed:
+        chosen = [installed[wanted[0]]]
+    else:
+        return f"Unable to find package: {wanted[0]}\n"
+    resolver = "".join(_activities(item) for item in chosen)
+    return f"{resolver}Packages:\n{''.join(_package(phone, item) for item in chosen)}"
+
+
+def _activities(item: Package) -> str:
+    if not item.component:
+        return ""
+    name = full_component(item.component)
+    return (
+        "Activity Resolver Table:\n  Non-Data Actions:\n      android.intent.action.MAIN:\n"
+        f"        1a2b3c4 {name} filter 5d6e7f8\n"
+        '          Action: "android.intent.action.MAIN"\n'
+        '          Category: "android.intent.category.LAUNCHER"\n\n'
+    )
+
+
+def _package(phone: Phone, item: Package) -> str:
+    flags = "SYSTEM HAS_CODE ALLOW_CLEAR_USER_DATA" if item.system else "HAS_CODE ALLOW_BACKUP"
+    granted = "".join(f"        {name}: granted=true\n" for name in _GRANTED)
+    return (
+        f"  Package [{item.name}] (7a8b9c0):\n"
+        f"    userId={item.uid}\n    appId={item.uid}\n"
+        f"    codePath={item.path.rpartition('/')[0]}\n"
+        f"    versionCode={item.version_code} minSdk=26 targetSdk={phone.state.api}\n"
+        f"    versionName={item.version}\n"
+        f"    flags=[ {flags} ]\n"
+        "    requested permissions:\n"
+        f"{''.join(f'      {name}{chr(10)}' for name in _GRANTED)}"
+        "    install permissions:\n"
+        f"{granted}"
+        "    User 0: ceDataInode=1 installed=true hidden=false suspended=false stopped=false\n"
+        f"      runtime permissions:\n{granted}"
+    )
+
+
+def webviewupdate(phone: Phone, _: Sequence[str]) -> str:
+    """`dumpsys webviewupdate`."""
+    item = phone.state.packages.get(WEBVIEW)
+    if item is None:
+        return "Current WebView Update Service state\n  Current WebView package is null\n"
+    return (
+        "Current WebView Update Service state\n"
+        f"  Current WebView package (name, version): ({item.name}, {item.version})\n"
+        f"  Minimum targetSdkVersion: 33\n"
+        f"  Minimum WebView version code: {item.version_code}\n"
+    )
