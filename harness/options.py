@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.ab import FORMS, LEAST_ROUNDS, AbPlan, plan_ab
 from harness.devices.places import PlacesSettings, unusable
 from harness.emulation.limits import format_bytes, parse_bytes
+from harness.emulation.phone.faults import FaultPlan
 from harness.errors import UserError
 from harness.laboratory import INFRA_RETRIES, LaboratorySettings
 from harness.load import Deadlines
@@ -72,6 +73,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--emulate",
         action="store_true",
         help="run virtual phones in place of Android devices: real adb and Chromium, labelled so",
+    )
+    add(
+        "--faults",
+        metavar="SEED:COUNT:SECONDS",
+        help="let so many random faults (unplugged, offline, rebooted, ...) happen to each virtual"
+        " phone within that time, e.g. --faults=7:50:600",
     )
     add(
         "--serial",
@@ -216,7 +223,12 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
     """
     option = config.option
     _check_numbers(config)
-    places = PlacesSettings(emulate=option.emulate, serial=option.serial)
+    places = PlacesSettings(
+        emulate=option.emulate,
+        serial=option.serial,
+        work=option.results.absolute() / "phones" / run_id,
+        faults=_faults(option.faults, emulate=option.emulate),
+    )
     profiles, left_out = _devices(config, places)
     runtimes, engines_left_out = _runtimes(config)
     workloads = _workloads(config, runtimes)
@@ -239,6 +251,20 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         ),
         ab=_ab(config, workloads),
     )
+
+
+def _faults(text: str | None, *, emulate: bool) -> FaultPlan | None:
+    if text is None:
+        return None
+    if not emulate:
+        raise UserError("--faults are for virtual phones", "add --emulate")
+    try:
+        seed, count, seconds = (int(word) for word in text.split(":"))
+    except ValueError as error:
+        raise UserError(
+            f"--faults={text} is not SEED:COUNT:SECONDS", "write for example --faults=7:50:600"
+        ) from error
+    return FaultPlan.from_seed(seed, count=count, within_seconds=seconds)
 
 
 def _ab(config: pytest.Config, workloads: tuple[Workload, ...]) -> AbPlan | None:

@@ -90,6 +90,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def print_devices(console: Console, places: PlacesSettings) -> None:
     """Every profile, and for each that cannot be used now, why."""
+    said: set[str] = set()
     one_line: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     for profile in load_profiles().values():
         reason = unusable(profile, places)
@@ -97,7 +98,10 @@ def print_devices(console: Console, places: PlacesSettings) -> None:
         name = Text(f"{profile.id:20}", "bold")
         console.print(mark, "", name, plain(profile.name), **one_line)
         for line in (reason or "").splitlines():
-            console.print(f"     {'':20} {plain(line.strip())}", style="dim", **one_line)
+            # What to do is the same for all phones: once is enough.
+            if not (line.lstrip().startswith("->") and line in said):
+                console.print(f"     {'':20} {plain(line.strip())}", style="dim", **one_line)
+            said.add(line)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.devices.browsers import find_browser
@@ -23,11 +24,11 @@ from harness.profiles import BrowserSection
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from harness.ab import Setup
     from harness.devices.android.adb import Adb
     from harness.devices.base import Device
+    from harness.emulation.phone.faults import FaultPlan
     from harness.emulation.phone.start import VirtualPhone
     from harness.profiles import Profile
 
@@ -55,12 +56,14 @@ class PlacesSettings:
     Attributes:
         emulate: whether Android profiles stand for virtual phones.
         serial: the one phone that may be used; None: any that matches.
-        work: where virtual phones keep what they need while they live.
+        work: where virtual phones keep their logs.
+        faults: what happens to virtual phones meanwhile.
     """
 
     emulate: bool = False
     serial: str | None = None
-    work: Path | None = None
+    work: Path = Path("tierlab-results/phones")
+    faults: FaultPlan | None = None
 
 
 def unusable(profile: Profile, settings: PlacesSettings) -> str | None:
@@ -211,14 +214,29 @@ class Places:
             return phone.address
         self._say(f"starting a virtual {profile.name}")
         phone = await self._started.enter_async_context(
-            virtual_phone(profile, work=self._settings.work, memory_bytes=profile.limits.memory)
+            virtual_phone(
+                profile, work=self._settings.work / profile.id, memory_bytes=profile.limits.memory
+            )
         )
         for lack in phone.missing:
             self._say(f"{profile.id}: this host does not permit {lack}")
         await adb.connect(phone.address)
         self._started.push_async_callback(adb.disconnect, phone.address)
+        if self._settings.faults is not None:
+            playing = asyncio.create_task(self._play(self._settings.faults, phone))
+            self._started.push_async_callback(_cancelled, playing)
         self._virtual[profile.id] = phone
         return phone.address
+
+    async def _play(self, faults: FaultPlan, phone: VirtualPhone) -> None:
+        try:
+            await faults.play(
+                phone.control, lambda fault: self._say(f"fault: {fault.action} of {phone.address}")
+            )
+        except UserError as error:
+            self._say(f"no more faults: {error}")
+        else:
+            self._say("that was the last fault")
 
     async def _server(self) -> Adb:
         """The adb server: the user's own; for virtual phones one that ends with this run."""
@@ -232,3 +250,8 @@ class Places:
                 self._adb = Adb()
                 await self._adb.ensure_server()
         return self._adb
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

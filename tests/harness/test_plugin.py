@@ -38,6 +38,7 @@ pytest_plugins = ("pytester",)
 
 ROOT = SUITES.parent
 PROFILES = tuple(load_profiles())
+DESKTOPS = tuple(p.id for p in load_profiles().values() if p.kind == "desktop")
 
 # A suite in place of the real ones: nothing is started. `stub` is loaded in xdist's workers too.
 STUB = """
@@ -49,6 +50,7 @@ harness.devices.places.find_browser = lambda section: (
     "no firefox" if section.engine == "firefox" else object()
 )
 harness.devices.places.find_limiter = object
+harness.devices.places._unusable_phone = lambda *_: "no such phone"
 """
 
 
@@ -69,6 +71,7 @@ def a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(places, "find_browser", find)
     monkeypatch.setattr(places, "find_limiter", object)
+    monkeypatch.setattr(places, "_unusable_phone", lambda *_: "no such phone\n  -> buy one")
 
 
 class Suites:
@@ -209,7 +212,7 @@ def test_a_device_named_among_others_must_be_usable_also_with_limits(suites: Sui
 def test_a_pattern_takes_what_is_usable_and_lists_the_rest(suites: Suites, wanted: str) -> None:
     result = suites.real(f"--device={wanted}", "-k", "recent")
     assert result.ret == 0
-    for name in set(PROFILES) - {"desktop-firefox"}:
+    for name in set(DESKTOPS) - {"desktop-firefox"}:
         assert f"recent_enough[{name}]" in result.stdout.str()
     assert "[desktop-firefox]" not in result.stdout.str()
     result.stdout.fnmatch_lines(["not run: desktop-firefox: no firefox on this machine"])
@@ -257,7 +260,7 @@ def test_limits_for_a_user_who_may_set_none(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("steps down from root")
     code = (
-        "import os\nfrom harness.plugin import unusable\n"
+        "import os\nfrom harness.devices.places import PlacesSettings, unusable\n"
         "from harness.profiles import load_profiles\n"
         "profile = load_profiles()['desktop-2g']\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -293,8 +296,11 @@ def test_the_list_shows_every_device_and_why_one_is_absent(suites: Suites) -> No
     result = suites.real("--list-devices")
     assert result.ret == 0
     shown = {line.split()[1]: line.split()[0] for line in result.outlines if line[:1] in "yn"}
-    assert shown == {name: "no" if name == "desktop-firefox" else "yes" for name in PROFILES}
+    usable = set(DESKTOPS) - {"desktop-firefox"}
+    assert shown == {name: "yes" if name in usable else "no" for name in PROFILES}
     result.stdout.fnmatch_lines(["no   desktop-firefox *", " *no firefox on this machine"])
+    # One step for all phones is said once.
+    assert result.stdout.str().count("buy one") == 1
 
 
 def test_the_list_tells_a_bad_profile(
@@ -689,4 +695,4 @@ def test_a_usable_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     browser.write_text("#!/bin/sh\necho Chromium 140.0.1\n")
     browser.chmod(0o755)
     monkeypatch.setenv("TIERLAB_BROWSER", str(browser))
-    assert unusable(load_profiles()["desktop"]) is None
+    assert unusable(load_profiles()["desktop"], PlacesSettings()) is None

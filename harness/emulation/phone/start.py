@@ -49,6 +49,11 @@ class VirtualPhone:
         """The process on the host whose end is the phone's end."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process has not ended yet."""
+        return self._process.returncode is None
+
     async def control(self, action: str, **arguments: JsonValue) -> JsonValue:
         """Do one control action: a fault (`faults.ACTIONS`), or one of Android's.
 
