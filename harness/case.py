@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from harness.evidence import DEATHS
-from results.record import Evidence, Kind
+from results.record import Evidence, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,14 @@ class Case:
         """What the system of a phone says about the processes that are gone."""
         dead = self.dead
         return [i for i in self.items if i.kind in kinds and i.text("process") in dead]
+
+    @property
+    def on_a_phone(self) -> bool:
+        """Whether a browser was driven without a driver, as only a phone's is."""
+        sources = {
+            i.source for i in self.items if i.kind in {Kind.RENDERER_GONE, Kind.BROWSER_GONE}
+        }
+        return Source.CDP in sources and Source.DRIVER not in sources
 
     @property
     def memory_kill(self) -> Evidence | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.case import SIGBUS, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM, STATUS_UNSEEN, Case
-from results.record import Evidence, Kind, Source, Verdict
+from results.record import Evidence, Kind, Verdict
 
 # What somebody else sends to end a process; a process does not do so to itself.
 _SENT = frozenset({SIGHUP, SIGINT, SIGKILL, SIGTERM})
@@ -106,8 +106,7 @@ def _asked(case: Case) -> str:
 
 
 def _no_memory_kill(case: Case) -> str:
-    phone = any(item.source in {Source.LOGCAT, Source.EXIT_INFO} for item in case.items)
-    if phone:
+    if case.on_a_phone:
         return "neither lmkd nor exit-info speaks of memory"
     return "the kernel counted no memory kill"
 

@@ -429,3 +429,12 @@ def test_the_pages_own_word_says_where_it_died() -> None:
     explanation = judge(told(CREATE, UNSEEN, left)).explanation
     assert "went away during first-token" in explanation
     assert "possible, and not shown" in explanation
+
+
+def test_without_a_word_of_memory_the_phone_is_said_to_be_silent() -> None:
+    killed = Evidence(
+        at_seconds=1, source=Source.CDP, kind=Kind.RENDERER_GONE, detail=dict(KILLED[1][1])
+    )
+    assert "neither lmkd nor exit-info speaks of memory" in judge([killed]).explanation
+    driven = Evidence(at_seconds=1, source=Source.DRIVER, kind=Kind.RENDERER_GONE)
+    assert "the kernel counted no memory kill" in judge([driven, killed]).explanation

@@ -153,9 +153,10 @@ def _text(text: str | None) -> str:
 
 
 def _words(text: str | None) -> str:
-    """`30 (OOM KILL)` as `OOM KILL`, and "" for 0."""
-    number, _, words = (text or "").partition(" ")
-    return "" if number in {"", "0"} else (words.strip("() ") or number)
+    """`30 (OOM KILL)` as `OOM KILL`, and "" for 0 and for UNKNOWN."""
+    number, _, rest = (text or "").partition(" ")
+    words = rest.strip("() ")
+    return "" if number in {"", "0"} or words == "UNKNOWN" else (words or number)
 
 
 def parse_size(text: str) -> int | None:

@@ -447,10 +447,16 @@ class AndroidSession:
         self._read_records(await self._exit_info())
 
     def _unexplained(self) -> bool:
-        """Whether the page is gone and nobody knows why."""
-        gone = self._timeline.first(Kind.RENDERER_GONE, Kind.BROWSER_GONE)
-        known = self._timeline.first(Kind.LMK_KILL, Kind.V8_OOM, Kind.NATIVE_CRASH)
-        return gone is not None and known is None and self._page is None and self._url is not None
+        """Whether the page is gone, and nobody says why."""
+        if self._page is not None or self._url is None:
+            return False
+        words = {Kind.LMK_KILL, Kind.NATIVE_CRASH, Kind.SYSTEM_KILL, Kind.V8_OOM}
+        known = any(
+            item.kind in words
+            or (item.kind is Kind.EXIT_RECORD and item.text("reason") != "SIGNALED")
+            for item in self._timeline.items
+        )
+        return bool(self._dead() & {"renderer", "browser"}) and not known
 
     async def _read_tombstone(self) -> None:
         """What the page left in its storage before it died; see tombstone.js.
