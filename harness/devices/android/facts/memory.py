@@ -70,7 +70,7 @@ def parse_meminfo(text: str) -> Memory | None:
 def parse_process_memory(text: str) -> list[ProcessMemory]:
     """The processes in `dumpsys meminfo PACKAGE`; empty where none runs."""
     heads = list(_PROCESS.finditer(text))[:_MOST_PROCESSES]
-    ends = [*(head.start() for head in heads[1:]), len(text)]
+    ends = [*(head.start() for head in heads[1:]), len(text)][: len(heads)]
     return [_process(head, text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
 
 
