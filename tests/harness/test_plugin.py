@@ -14,7 +14,7 @@ import pytest
 
 from harness import options, plugin
 from harness.devices import places
-from harness.devices.places import unusable
+from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
