@@ -18,7 +18,6 @@ from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
-from harness.options import Plan
 from harness.packages import NODE_MODULES
 from harness.plugin import SUITES, device_of
 from harness.profiles import LEAST_MEMORY, load_profiles
@@ -33,6 +32,8 @@ from tests.results.records import record
 if TYPE_CHECKING:
     from pathlib import Path
     from types import SimpleNamespace
+
+    from harness.options import Plan
 
 pytest_plugins = ("pytester",)
 
