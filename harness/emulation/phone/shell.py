@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SPECIAL: Final = re.compile(r"[^A-Za-z0-9 _./:,@%+=-]")
 #: `sh: foo: not found`, as mksh, dash and bash say it.
 _NOT_FOUND: Final = re.compile(
-    rb"^[^\s:]*sh(?:\[\d+\])?: (?:line )?(?:\d+: |<stdin>\[\d+\]: )?([^\s:]{1,100}): "
+    rb"^(?:[A-Z]: )?[^\s:]*sh(?:\[\d+\])?: (?:line )?(?:\d+: |<stdin>\[\d+\]: )?([^\s:]{1,100}): "
     rb"(?:inaccessible or not found|not found|command not found)",
     re.MULTILINE,
 )

@@ -246,8 +246,17 @@ class _Supervisor:
 
 
 def _listener() -> socket.socket:
-    listener = socket.socket()
-    listener.bind((_LOOPBACK, 0))
+    """A socket bound to a free port of the loopback, not listening yet.
+
+    Linux lets a socket keep its port while it does not listen only where the port was named, so a
+    first socket finds one, and the second names it.
+    """
+    with socket.socket() as finder:
+        finder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        finder.bind((_LOOPBACK, 0))
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(finder.getsockname())
     listener.setblocking(False)  # noqa: FBT003
     return listener
 
