@@ -79,10 +79,12 @@ async def capture(
     wanted = recordings(package)
     total = len(wanted) + 2
     progress("what is personal", 0, total)
-    redactor = Redactor(await collect(phone, package=package))
+    own = await phone.properties()
+    before = next((p for p in profiles if p.android and p.android.matches(own)), None)
+    public = [before.name] if before else []
+    redactor = Redactor(await collect(phone, package=package, public=public))
     progress("facts", 1, total)
     facts = await read_facts(phone, package)
-    own = await phone.properties()
     dumps: list[Dump] = []
     failed: dict[str, str] = {}
     for number, recording in enumerate(wanted, 2):
@@ -100,7 +102,6 @@ async def capture(
 
     texts = {dump.command: dump.text for dump in dumps}
     properties = {key: redactor.redact(value) for key, value in own.items()}
-    before = next((p for p in profiles if p.android and p.android.matches(own)), None)
     seen = Seen(facts, properties, texts.get("wm size", ""), texts.get("wm density", ""), package)
     id_ = id_ or (before.id if before else profile_id(properties))
     toml = redactor.redact(profile_toml(id_, seen, before=before, day=day))

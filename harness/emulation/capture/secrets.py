@@ -62,12 +62,14 @@ _ADDRESS: Final = re.compile(r"(?:inet6?|link/ether) ([0-9a-f:.]{3,45})")
 _OWNER: Final = re.compile(r"(.+?)['\N{RIGHT SINGLE QUOTATION MARK}]s\b")
 
 
-async def collect(phone: Phone, *, package: str) -> list[Secret]:
+async def collect(phone: Phone, *, package: str, public: Iterable[str] = ()) -> list[Secret]:
     """What to search for in everything that this phone answers, without doubles.
 
     Args:
         phone: the phone.
         package: of the browser, which is no secret wherever it was installed from.
+        public: what such phones are called; phones are named after themselves until somebody
+            gives them another name.
 
     Raises:
         TransportLostError: the phone is gone.
@@ -88,7 +90,8 @@ async def collect(phone: Phone, *, package: str) -> list[Secret]:
     addresses = _ADDRESS.findall(await _asked(phone, "ip addr"))
     found += [Secret("mac" if len(a) == len("00:00:00:00:00:00") else "ip", a) for a in addresses]
     found.append(Secret("uuid", await _asked(phone, "cat /proc/sys/kernel/random/boot_id")))
-    return list(_worth_searching(found, properties))
+    words = [*public, *(properties.get(key, "") for key in _PUBLIC)]
+    return list(_worth_searching(found, {*_NOBODYS, *_words(" ".join(words))}))
 
 
 def _of_properties(properties: Mapping[str, str]) -> Iterator[Secret]:
@@ -98,16 +101,19 @@ def _of_properties(properties: Mapping[str, str]) -> Iterator[Secret]:
             yield from (Secret(kind, part) for part in {value, *value.split(",")})
 
 
-def _worth_searching(found: Iterable[Secret], properties: Mapping[str, str]) -> Iterator[Secret]:
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _worth_searching(found: Iterable[Secret], public: set[str]) -> Iterator[Secret]:
     """Those that are somebody's own and long enough, each value once."""
-    public = {properties.get(key, "").strip().lower() for key in _PUBLIC} | _NOBODYS
     seen: set[str] = set()
     for secret in found:
         owner = _OWNER.match(secret.value)  # of `Anna's Pixel 7`
         values = [secret.value, *(owner.groups() if owner else ())]
         for value in (value.strip() for value in values):
             known = value.lower()
-            if len(value) < SHORTEST_SECRET or known in public or known in seen:
+            if len(value) < SHORTEST_SECRET or known in seen or public.issuperset(_words(value)):
                 continue
             if not re.fullmatch(r"[0.:\-]*|127\..*|::1", value):
                 seen.add(known)

@@ -5,23 +5,28 @@ The format is `harness.emulation.capture.dumps`; here are the values of its plac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from harness.emulation.capture.dumps import read_dumps
 from harness.emulation.phone.hardware import meminfo
 from harness.profiles import PROFILES_DIRECTORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.emulation.capture.dumps import Dump
     from harness.emulation.phone.android.state import State
     from harness.profiles import Profile
 
 
+#: Another folder of recorded answers than the one beside the profiles.
+DUMPS_OVERRIDE: Final = "TIERLAB_DUMPS"
+
+
 def folder_of(profile_id: str) -> Path:
     """Where the recorded answers of a profile are, if there are any."""
-    return PROFILES_DIRECTORY / "dumps" / profile_id
+    override = os.environ.get(DUMPS_OVERRIDE)
+    return (Path(override) if override else PROFILES_DIRECTORY / "dumps") / profile_id
 
 
 def recorded(profile_id: str) -> dict[str, Dump]:
