@@ -133,6 +133,13 @@ class AndroidSection(_Section):
         )
 
 
+class IosSection(_Section):
+    """How an iPhone or iPad is recognised: Apple's names of its models, such as `iPhone16,1`."""
+
+    product_types: tuple[str, ...] = Field(min_length=1)
+    release: str | None = Field(default=None, description="of iOS that it came with")
+
+
 class ExpectSection(_Section):
     """What must hold on this device; a broken expectation fails the suite."""
 
@@ -153,6 +160,7 @@ class Profile(_Section):
     app_memory: AppMemorySection | None = None
     screen: ScreenSection | None = None
     android: AndroidSection | None = None
+    ios: IosSection | None = None
     expect: ExpectSection = ExpectSection()
     notes: str = ""
 
@@ -160,6 +168,8 @@ class Profile(_Section):
     def _fits_its_kind(self) -> Self:
         if (self.kind == "android") != (self.android is not None):
             raise ValueError("an [android] section belongs to kind = 'android', and only there")
+        if (self.kind == "ios") != (self.ios is not None):
+            raise ValueError("an [ios] section belongs to kind = 'ios', and only there")
         return self
 
     @property

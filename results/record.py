@@ -66,6 +66,7 @@ class Source(StrEnum):
     ADB = "adb"
     CDP = "cdp"
     CGROUP = "cgroup"
+    CRASH_REPORT = "crash-report"
     DRIVER = "driver"
     ENGINE = "engine"
     EXIT_INFO = "exit-info"
