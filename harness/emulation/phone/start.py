@@ -87,6 +87,10 @@ class VirtualPhone:
             {str(name): int(str(n)) for name, n in found.items()} if isinstance(found, dict) else {}
         )
 
+    async def ended(self) -> int:
+        """Wait until the phone ends by itself; its exit code."""
+        return await self._process.wait()
+
     async def _read(self) -> None:
         """Take what the phone says, to its end."""
         assert self._process.stdout is not None

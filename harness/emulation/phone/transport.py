@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from harness.emulation.phone.protocol import (
+    AUTH_SIGNATURE,
     AUTH_TOKEN,
     LEAST_PAYLOAD,
     MAX_PAYLOAD,
@@ -144,7 +145,8 @@ class Transport:
         if packet.command is Command.CNXN:
             await self._greet(packet)
         elif not self._online:
-            return
+            if packet.command is Command.AUTH and packet.arg0 == AUTH_SIGNATURE:
+                await self._ask_for_signature()
         elif packet.command is Command.OPEN:
             self._open(packet)
         elif packet.command in (Command.OKAY, Command.WRTE, Command.CLSE):
@@ -155,12 +157,18 @@ class Transport:
         if self._greeting is Greeting.SILENT:
             return
         if self._greeting is Greeting.UNAUTHORIZED:
-            await self.send(Packet(Command.AUTH, AUTH_TOKEN, 0, secrets.token_bytes(TOKEN_BYTES)))
+            await self._ask_for_signature()
             return
         self._checksum = packet.arg0 < VERSION_SKIP_CHECKSUM
         self._streams.max_payload = max(1, min(packet.arg1 or LEAST_PAYLOAD, MAX_PAYLOAD))
         self._online = True
         await self.send(Packet(Command.CNXN, VERSION, MAX_PAYLOAD, banner(self._properties())))
+
+    async def _ask_for_signature(self) -> None:
+        """Ask for a signature by another of the host's keys; none is ever good enough."""
+        if self._greeting is Greeting.UNAUTHORIZED:
+            token = secrets.token_bytes(TOKEN_BYTES)
+            await self.send(Packet(Command.AUTH, AUTH_TOKEN, 0, token))
 
     def _open(self, packet: Packet) -> None:
         stream = self._streams.incoming(packet)
