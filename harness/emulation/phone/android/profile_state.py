@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 
 from harness.emulation.phone.android.state import (
@@ -83,7 +84,20 @@ def properties_of(profile: Profile) -> dict[str, str]:
         for name, values in android.match.items()
         if (plain := [value for value in values if not set(value) & set("*?[")])
     }
-    return {**made, **matched, **given, MARK: "1"}
+    return {
+        **made,
+        **matched,
+        **_of_build(given.get("ro.build.fingerprint", "")),
+        **given,
+        MARK: "1",
+    }
+
+
+def _of_build(fingerprint: str) -> dict[str, str]:
+    """What a build's fingerprint, BRAND/NAME/DEVICE:RELEASE/ID/INCREMENTAL:TYPE/TAGS, says."""
+    said = re.fullmatch(r"[^/]+/[^/]+/[^/:]+:[^/]+/([^/]+)/([^/:]+):([^/]+)/([^/]+)", fingerprint)
+    keys = ("id", "version.incremental", "type", "tags")
+    return {f"ro.build.{k}": v for k, v in zip(keys, said.groups(), strict=True)} if said else {}
 
 
 def _is_tablet(profile: Profile) -> bool:
