@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from harness.emulation.limits import format_bytes
+from harness.emulation.phone.android.profile_state import properties_of
 from harness.profile_check import clashes, estimated_app_memory, problems
 from harness.profiles import PROFILES_DIRECTORY, Profile, load_profiles
 
@@ -61,6 +62,13 @@ def test_a_shipped_phone_is_sound(phone: Profile) -> None:
 
 def test_no_phone_is_two_profiles() -> None:
     assert clashes(SHIPPED.values()) == []
+
+
+@pytest.mark.parametrize("phone", PHONES, ids=lambda phone: phone.id)
+def test_its_virtual_phone_is_taken_for_it_and_for_nothing_else(phone: Profile) -> None:
+    properties = properties_of(phone)
+    matching = [other.id for other in PHONES if other.android and other.android.matches(properties)]
+    assert matching == [phone.id]
 
 
 def test_the_phones_that_matter_are_there() -> None:
