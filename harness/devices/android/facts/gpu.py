@@ -16,6 +16,10 @@ from harness.devices.android.facts.text import clean
 
 _GLES: Final = re.compile(r"^[ \t]*GLES: (?P<rest>[^\r\n]{1,400})", re.MULTILINE)
 _VERSION: Final = re.compile(r",\s*(?P<version>OpenGL ES[ -].*)$")
+# `Samsung Electronics Co., Ltd.` has a comma of its own.
+_VENDOR: Final = re.compile(
+    r"(?P<vendor>[^,]*?(?:, ?(?:Ltd|Inc|LLC|Corp)\.?)?)\s*,(?P<renderer>.*)", re.DOTALL
+)
 _FEATURE: Final = re.compile(
     r"^feature:android\.hardware\.vulkan\.version=(?P<version>\d{1,10})\s*$", re.MULTILINE
 )
@@ -53,12 +57,12 @@ def parse_gles(text: str) -> Gles | None:
     version = _VERSION.search(rest)
     if version:
         rest = rest[: version.start()]
-    vendor, comma, renderer = rest.partition(",")
-    name = clean(renderer if comma else vendor)
+    parts = _VENDOR.match(rest)
+    name = clean(parts["renderer"] if parts else rest)
     if name is None:
         return None
     return Gles(
-        vendor=clean(vendor) if comma else None,
+        vendor=clean(parts["vendor"]) if parts else None,
         renderer=name,
         version=clean(version["version"]) if version else None,
     )
