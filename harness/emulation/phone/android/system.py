@@ -12,6 +12,7 @@ from harness.devices.gpu import has_gpu
 from harness.emulation.phone.android.apps_base import App, Intent, LaunchError
 from harness.emulation.phone.android.boot import say_booted
 from harness.emulation.phone.android.chrome.app import ChromeApp
+from harness.emulation.phone.android.chrome.executable import program_of
 from harness.emulation.phone.android.commands import all_commands
 from harness.emulation.phone.android.controls import Controls
 from harness.emulation.phone.android.dumps import folder_of, recorded, values
@@ -41,7 +42,7 @@ def host_paths(profile: Profile) -> Sequence[Path]:
     paths = []
     browser = _browser(profile)
     if isinstance(browser, InstalledBrowser):
-        paths.append(browser.path.resolve().parent)
+        paths += [browser.path.resolve().parent, program_of(browser.path).parent]
     if (dumps := folder_of(profile.id)).is_dir():
         paths.append(dumps)
     return paths

@@ -2,6 +2,7 @@
 
 What a page or a worker sees as on the phone: user agent and its client hints, `deviceMemory`,
 `hardwareConcurrency`, the screen with its density, touch. What it does not: the processor (native
-instructions, WebAssembly's speed), the GPU and its limits, codecs, the brand of `navigator.platform`
-in shared and service workers, and memory pressure signals before the kill.
+instructions, WebAssembly's speed), the GPU and its limits, codecs, and memory pressure signals before
+the kill. `deviceMemory`, `platform` and `onLine` are defined by a script before the page's first:
+their getters are no native code to a page that looks.
 """

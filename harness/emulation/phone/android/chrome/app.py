@@ -17,6 +17,7 @@ from harness.devices.processes import family
 from harness.emulation.phone.android.apps_base import Intent, LaunchError
 from harness.emulation.phone.android.chrome.arguments import FLAGS_FILE, arguments, read_flags
 from harness.emulation.phone.android.chrome.bridge import DevtoolsBridge
+from harness.emulation.phone.android.chrome.executable import program_of
 from harness.emulation.phone.android.chrome.inquest import Inquest
 from harness.emulation.phone.android.chrome.overrides import Overrides
 from harness.emulation.phone.android.chrome.processes import ProcessTable, proportional
@@ -177,7 +178,7 @@ class ChromeApp:
         )
         command = [
             *self._group.prefix,
-            str(self._browser.path),
+            str(program_of(self._browser.path)),
             *arguments(
                 self._state,
                 folder,

@@ -33,6 +33,17 @@ _OURS: Final = (
     "--browser-subprocess-path",
     "--load-extension",
 )
+# What a desktop's window has beside its page, each a renderer of its own, and what calls home.
+_NO_DESKTOP: Final = (
+    "MediaRouter",
+    "OptimizationHints",
+    "Translate",
+    "AimEnabled",
+    "OmniboxAimPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "WebUIOmniboxPopup",
+)
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a mount, no file of ours
 _MINIMUM_SHARED_MEMORY: Final = 1 << 30
 #: What Chrome for Android reports at most and at least (`ApproximatedDeviceMemory`), GiB.
@@ -63,9 +74,9 @@ def user_agent(version: str, screen: Screen) -> str:
 
 
 def css_size(screen: Screen) -> tuple[int, int]:
-    """The screen in CSS pixels."""
+    """The screen in CSS pixels, rounded up as Chrome for Android does."""
     width, height = screen.size
-    return round(width / screen.scale), round(height / screen.scale)
+    return math.ceil(width / screen.scale), math.ceil(height / screen.scale)
 
 
 def device_memory(total_bytes: int) -> float:
@@ -75,6 +86,15 @@ def device_memory(total_bytes: int) -> float:
     lower = 2.0 ** math.floor(math.log2(gib))
     nearest = lower if gib - lower < 2 * lower - gib else 2 * lower
     return min(max(nearest, low), high)
+
+
+def heap_megabytes(total_bytes: int) -> int:
+    """V8's heap limit on a 64-bit Android phone: half of the memory, at most 2 GiB.
+
+    `Heap::HeapSizeFromPhysicalMemory` and `Heap::MaxOldGenerationSize` of V8; a desktop with more
+    than 15 GiB, which Android never takes for one, gets 4 GiB.
+    """
+    return min(total_bytes >> 21, 2048)
 
 
 def arguments(
@@ -108,12 +128,13 @@ def arguments(
         "--disable-quic",
         "--disable-sync",
         "--disable-default-apps",
-        "--disable-features=MediaRouter,Translate,OptimizationHints",
+        f"--disable-features={','.join(_NO_DESKTOP)}",
         "--password-store=basic",
         "--use-mock-keychain",
         "--mute-audio",
         "--enable-logging=stderr",
         "--enable-precise-memory-info",
+        f"--js-flags=--max-old-space-size={heap_megabytes(state.memory_total)}",
     ]
     if os.geteuid() == 0:
         ours.append("--no-sandbox")  # Chromium's sandbox does not run as root
@@ -157,7 +178,7 @@ def identity(state: State, version: str) -> dict[str, object]:
     )
     return {
         "userAgent": user_agent(version, state.screen),
-        "platform": "Linux armv81",
+        "platform": PLATFORM,
         "userAgentMetadata": {
             "brands": [{"brand": brand, "version": short} for brand, short, _ in names],
             "fullVersionList": [{"brand": brand, "version": full} for brand, _, full in names],
@@ -172,11 +193,18 @@ def identity(state: State, version: str) -> dict[str, object]:
     }
 
 
-def memory_script(total_bytes: int) -> str:
-    """Defines `deviceMemory` where there is no protocol method for it."""
-    shown = json.dumps(device_memory(total_bytes))
+PLATFORM: Final = "Linux armv81"
+
+
+def navigator_script(total_bytes: int) -> str:
+    """Defines what there is no protocol method for, in pages and in all kinds of workers.
+
+    `onLine`, because a phone in a lab is online, and its virtual one has no network but adb's.
+    """
+    shown = {"deviceMemory": device_memory(total_bytes), "platform": PLATFORM, "onLine": True}
     return (
         "(() => { const p = (globalThis.Navigator ?? globalThis.WorkerNavigator)?.prototype;"
-        " if (p && 'deviceMemory' in p) Object.defineProperty(p, 'deviceMemory',"
-        f" {{get() {{ return {shown}; }}, configurable: true, enumerable: true}}); }})()"
+        f" for (const [name, value] of Object.entries({json.dumps(shown)}))"
+        " if (p && name in p) Object.defineProperty(p, name,"
+        " {get() { return value; }, configurable: true, enumerable: true}); })()"
     )

@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from harness.emulation.phone.android.chrome.arguments import css_size, identity, memory_script
+from harness.emulation.phone.android.chrome.arguments import css_size, identity, navigator_script
 from harness.emulation.phone.android.chrome.protocol import Protocol, ProtocolError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Overrides:
         waiting.append(send("Emulation.setUserAgentOverride", who, session))
         cores = {"hardwareConcurrency": self._state.cores}
         waiting.append(send("Emulation.setHardwareConcurrencyOverride", cores, session))
-        script = memory_script(self._state.memory_total)
+        script = navigator_script(self._state.memory_total)
         if kind in _PAGES:
             waiting.append(send("Page.enable", {}, session))
             waiting.append(
