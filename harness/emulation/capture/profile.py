@@ -10,6 +10,7 @@ from harness.emulation.capture.toml import array, quoted, section
 from harness.emulation.limits import format_bytes
 from harness.errors import UserError
 from harness.profile_check import RULE, estimated_app_memory
+from harness.profiles import HardwareSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +30,8 @@ _PROPERTIES: Final = (
     "ro.build.fingerprint", "ro.build.version.security_patch", "ro.opengles.version",
     "ro.config.low_ram", "dalvik.vm.heapgrowthlimit", "dalvik.vm.heapsize",
 )  # fmt: skip
-# What a phone does not tell of itself.
-_FROM_BEFORE: Final = ("bandwidth_gb_s", "gpu_gflops_f32", "cpu_gflops_f32")
+# What a phone does not tell of itself, or only by a shorter name: `GS201` for `Tensor G2`.
+_FROM_BEFORE: Final = ("soc", "gpu", "bandwidth_gb_s", "gpu_gflops_f32", "cpu_gflops_f32")
 _SIZE: Final = re.compile(r"^Physical size: (\d{1,5})x(\d{1,5})\s*$", re.MULTILINE)
 _DENSITY: Final = re.compile(r"^Physical density: (\d{1,4})\s*$", re.MULTILINE)
 
@@ -129,34 +130,37 @@ def _kept(properties: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _hardware(facts: PhoneFacts, before: Profile | None, day: str) -> Iterator[tuple[str, str]]:
-    told = [key for key in ("soc", "gpu", "cores") if getattr(facts, key) is not None]
-    for key in told:
-        value = getattr(facts, key)
-        yield key, str(value) if isinstance(value, int) else quoted(value)
+    known = before.hardware if before else HardwareSection()
+    kept = [key for key in _FROM_BEFORE if getattr(known, key) is not None]
+    told = [
+        key
+        for key in ("soc", "gpu", "cores")
+        if key not in kept and getattr(facts, key) is not None
+    ]
+    yield from ((key, _value(getattr(known, key))) for key in kept)
+    yield from ((key, _value(getattr(facts, key))) for key in told)
     sources = [f"{', '.join([*told, 'screen'])}: the phone itself, {day}"]
     if facts.memory_bytes:
-        sold = as_sold(facts.memory_bytes)
-        yield "memory", quoted(_size(sold))
+        yield "memory", quoted(_size(as_sold(facts.memory_bytes)))
         seen = format_bytes(facts.memory_bytes)
         sources.append(f"memory: Linux sees {seen}, {day}; the next size that is sold")
-    unverified: list[str] = []
-    if before:
-        for key in _FROM_BEFORE:
-            value = getattr(before.hardware, key)
-            if value is not None:
-                yield key, f"{value:g}"
-        own = [s for s in before.hardware.sources if any(key in s for key in _FROM_BEFORE)]
-        sources += [_only(source, _FROM_BEFORE) for source in own]
-        unverified = [key for key in before.hardware.unverified if key in _FROM_BEFORE]
+    sources += [only for source in known.sources if (only := _only(source, kept))]
     yield "sources", "[\n" + "".join(f"    {quoted(source)},\n" for source in sources) + "]"
+    unverified = [key for key in known.unverified if key in kept]
     if unverified:
         yield "unverified", array(unverified)
 
 
+def _value(value: str | float) -> str:
+    return quoted(value) if isinstance(value, str) else f"{value:g}"
+
+
 def _only(source: str, keys: Iterable[str]) -> str:
-    """A source for these of its keys: what the phone told has another one now."""
+    """A source for these of its keys, as the phone itself tells the others now; "" without any."""
     named, _, rest = source.partition(":")
-    return f"{', '.join(key for key in keys if key in named)}:{rest}"
+    own = {key.strip() for key in named.split(",")}
+    still = [key for key in keys if key in own]
+    return f"{', '.join(still)}:{rest}" if still else ""
 
 
 def _app_memory(facts: PhoneFacts, before: Profile | None) -> Iterator[tuple[str, str]]:

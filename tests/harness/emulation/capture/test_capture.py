@@ -111,6 +111,8 @@ def test_a_profile_that_matches_keeps_its_id_and_what_no_phone_tells() -> None:
     before = KNOWN["pixel7"]
     after = captured().profile
     assert (after.id, after.name) == ("pixel7", before.name)
+    assert after.hardware.soc == "Google Tensor G2"
+    assert after.hardware.gpu == "Mali-G710 MP7"
     assert after.hardware.bandwidth_gb_s == before.hardware.bandwidth_gb_s
     assert any("bandwidth_gb_s: " in source for source in after.hardware.sources)
     assert problems(after) == []

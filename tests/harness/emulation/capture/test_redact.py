@@ -51,7 +51,7 @@ LITERAL = st.text(
 ).map(str.strip)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(before=AROUND, secret=BY_FORM, after=AROUND)
 def test_what_has_the_form_of_something_personal_never_survives(
     before: str, secret: str, after: str
@@ -60,7 +60,7 @@ def test_what_has_the_form_of_something_personal_never_survives(
     assert secret.lower() not in left.lower()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(before=AROUND, secret=LITERAL, after=AROUND, times=st.integers(1, 3))
 def test_what_is_known_literally_never_survives(
     before: str, secret: str, after: str, times: int
