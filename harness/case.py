@@ -112,13 +112,13 @@ class Case:
                     if item.kind is Kind.EXIT_RECORD
                     and item.detail.get("before_loss") is True
                     and item.text("process") in {"renderer", "browser"}
-                    and _says_memory(item)
+                    and says_memory(item)
                 ),
                 None,
             )
         said = self.of_the_dead(Kind.LMK_KILL, Kind.EXIT_RECORD)
         for item in said:
-            if item.kind is Kind.LMK_KILL or _says_memory(item):
+            if item.kind is Kind.LMK_KILL or says_memory(item):
                 return item
         if self.has(Kind.LMK_KILL):
             return next((item for item in said if _signaled(item) == SIGKILL), None)
@@ -227,7 +227,7 @@ class Case:
         return names[-1] if names else "start"
 
 
-def _says_memory(item: Evidence) -> bool:
+def says_memory(item: Evidence) -> bool:
     """Whether an exit record names memory as the reason.
 
     Android 17 has a limit an app, and may say so in a description (`MemoryLimiter`), or not at all.

@@ -199,6 +199,9 @@ async def _foresee(
             return Foreseen(_unknown(closed), obstacle=Kind.LAB_ERROR)
     if too_old := version_gate(device.profile, host):
         return Foreseen(_unsupported(too_old), obstacle=Kind.UNSUPPORTED)
+    if device.profile.kind != "desktop" and isinstance(runtime, NativeRuntime):
+        reason = f"{workload.runtime} runs on this machine, and not on {device.profile.name}"
+        return Foreseen(_unsupported(reason), obstacle=Kind.UNSUPPORTED)
     try:
         report = known or await run_probe(
             device,
@@ -245,7 +248,12 @@ async def _load_page(
     job = web_job(workload, runtime, artifact, base, threads)
     load: dict[str, Any] = {
         "url": f"{bench.server.url}/page/trial.html",
-        "job": {**job, "keepOffline": settings.offline},
+        # On a phone a tab can die of which nobody says anything: it leaves word of itself.
+        "job": {
+            **job,
+            "keepOffline": settings.offline,
+            "tombstone": bench.device.profile.kind != "desktop",
+        },
         "deadlines": settings.deadlines,
         "progress": bench.progress,
         "picks": [artifact.directory / file.name for file in artifact.files if source.picked],
@@ -322,6 +330,9 @@ def memory_budget(profile: Profile, host: HostFacts) -> MemoryBudget:
     """How much memory a browser may use on this device, and who says so."""
     if (limit := profile.limits.memory) is not None:
         return MemoryBudget(limit_bytes=limit, source="the profile's memory limit")
+    if (app := profile.app_memory) is not None:
+        # A phone's own apps and services have the rest of its memory, and do not give it up.
+        return MemoryBudget(limit_bytes=app.available, source=f"the profile's ({app.basis})")
     return MemoryBudget(limit_bytes=host.memory_bytes, source="the host's memory")
 
 

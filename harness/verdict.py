@@ -12,7 +12,17 @@ from collections.abc import Callable, Sequence  # noqa: TC003 - used in the data
 from dataclasses import dataclass
 from typing import Final
 
-from harness.case import SIGBUS, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM, STATUS_UNSEEN, Case
+from harness.case import (
+    SIGBUS,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGSEGV,
+    SIGTERM,
+    STATUS_UNSEEN,
+    Case,
+    says_memory,
+)
 from results.record import Evidence, Kind, Verdict
 
 # What somebody else sends to end a process; a process does not do so to itself.
@@ -81,20 +91,19 @@ class Rule:
 
 
 def _killers_words(case: Case) -> str:
-    """What the system said of a memory kill, each source once."""
+    """What the system said of a memory kill, each source once: the word that decided first."""
     kill = case.memory_kill
     said = [kill] if kill else []
-    said += [i for i in case.of_the_dead(Kind.LMK_KILL, Kind.EXIT_RECORD) if i not in said]
-    words = {}
+    said += case.of_the_dead(Kind.LMK_KILL, Kind.EXIT_RECORD)
+    words: dict[str, str] = {}
     for item in said:
+        reason = " ".join(filter(None, (item.text("reason"), item.text("subreason"))))
         if item.kind is Kind.LMK_KILL:
-            words[item.text("killer") or "lmkd"] = item.text("reason") or item.text("line")
-        elif item.kind is Kind.EXIT_RECORD:
-            words["exit-info"] = " ".join(
-                filter(None, (item.text("reason"), item.text("subreason")))
-            )
-    if status := case.renderer("status"):
-        words["CDP"] = f"{status}, {case.renderer('code')}"
+            words.setdefault(item.text("killer") or "lmkd", reason or item.text("line"))
+        elif says_memory(item) or item is kill:
+            words.setdefault("exit-info", reason)
+    if (status := case.renderer("status")) and (code := case.renderer("code")):
+        words["CDP"] = f"{status}, {code}"
     return "; ".join(f"{source}: {text}" for source, text in words.items())
 
 

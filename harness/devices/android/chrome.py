@@ -138,6 +138,8 @@ class Chrome:
             raise UserError(f"{package!r} is no name of an Android package", "mend the profile")
         self.phone = phone
         self.package = package
+        #: Whether the phone was waited for in vain: the end does not wait for it once more.
+        self.phone_is_gone = False
 
     @asynccontextmanager
     async def running(self, flags: Sequence[str] = ()) -> AsyncIterator[None]:
@@ -148,6 +150,7 @@ class Chrome:
             UserError: the browser does not start.
         """
         line = flags_line([*FLAGS, *flags])
+        self.phone_is_gone = False
         await self.stop()
         note = await self._note()
         try:
@@ -303,7 +306,9 @@ class Chrome:
             try:
                 await self.put_back(note)
             except TransportLostError:
-                if last or not await self.phone.wait_until_back(within=RETURN_SECONDS):
+                if last or self.phone_is_gone:
+                    return
+                if not await self.phone.wait_until_back(within=RETURN_SECONDS):
                     return
             else:
                 return

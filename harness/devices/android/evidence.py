@@ -6,7 +6,8 @@ Formats, all of AOSP: lmkd (system/memory/lmkd, `kill_one_process`), ActivityMan
 debuggerd_handler.cpp). V8's and the allocator's lines are those of the desktop.
 
 A line is evidence only about a process of the browser: others die all the time. "Process ... has
-died" is none at all: a renderer that is no longer needed ends with it, too.
+died" is none at all: a renderer that is no longer needed ends with it, too. Neither is a process
+that ends because nobody needs it any more ("isolated not needed"): browsers come and go with such.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Said = tuple[Kind, Detail]
 
 _TEXT: Final = 400
+_NOT_NEEDED: Final = "isolated not needed"
 
 # Fields have been inserted between "rss" and "reason" since Android 12; see the tests' samples.
 _LMKD: Final = re.compile(
@@ -115,6 +117,8 @@ def _named(
 ) -> Said | None:
     found = pattern.match(line.message)
     role = role_of(found["name"], packages) if found else ""
+    if found and found.groupdict().get("reason") == _NOT_NEEDED:
+        return None
     return (kind, _detail(found, role, line)) if found and role else None
 
 
@@ -144,9 +148,9 @@ def _detail(found: re.Match[str], role: str, line: LogLine) -> Detail:
 
 
 def read_exit_record(record: ExitRecord, packages: Sequence[str]) -> Said | None:
-    """An exit record as evidence; `None` for a process that is none of the browser's."""
+    """An exit record as evidence; `None` where it says nothing about the browser."""
     role = role_of(record.process, packages)
-    if not role:
+    if not role or record.subreason.lower() == _NOT_NEEDED or record.description == _NOT_NEEDED:
         return None
     told: dict[str, JsonValue] = {
         "process": role,

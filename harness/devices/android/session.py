@@ -415,7 +415,10 @@ class AndroidSession:
         """
         await self._stop_watching()
         try:
-            if self._lost and await self._phone.wait_until_back(within=RETURN_SECONDS):
+            if self._lost and not await self._phone.wait_until_back(within=RETURN_SECONDS):
+                self._chrome.phone_is_gone = True
+                return
+            if self._lost:
                 await self._ask_after_loss()
             elif self._unexplained():
                 await self._read_tombstone()
