@@ -142,21 +142,28 @@ async def lines(stream: Stream, token: str, *, protocol: bool) -> AsyncGenerator
                 pending += data
             *complete, pending = pending.split(b"\n")
             for line in complete:
-                if found := split_sentinel(line + b"\n", token):
-                    if found[0]:
-                        yield _text(found[0]), -1
+                found = split_sentinel(line + b"\n", token)
+                for piece in _cut(found[0] if found else line):
+                    if piece or not found:
+                        yield _text(piece), -1
+                if found:
                     yield "", found[1]
                     return
-                yield _text(line), -1
-            while len(pending) > LONGEST_LINE:
-                yield _text(pending[:LONGEST_LINE]), -1
-                pending = pending[LONGEST_LINE:]
+            *long, pending = _cut(pending)
+            for piece in long:
+                yield _text(piece), -1
             if kind == EXIT and data and data[0]:
                 yield "", data[0]
                 return
     except ServerLostError:
         pass
     raise TransportLostError("the connection to the phone ended in the middle of a stream")
+
+
+def _cut(line: bytes) -> list[bytes]:
+    """The line in pieces of at most `LONGEST_LINE` bytes, at least one."""
+    starts = range(0, max(len(line), 1), LONGEST_LINE)
+    return [line[start : start + LONGEST_LINE] for start in starts]
 
 
 def _text(line: bytes) -> str:

@@ -149,11 +149,10 @@ async def _refuse_if_full(phone: Phone, local: Path, size: int, remote: str) -> 
     there = await _stat(phone, remote)
     if there is not None and there.is_directory:
         raise UserError(f"{remote} is a directory on the phone", "name the file in it")
-    folder = shlex.quote(str(PurePosixPath(remote).parent))
-    # Of the directory that will be made, the nearest that there is.
+    # Directories that are missing will be made: the nearest that there is tells.
+    folders = shlex.join(str(folder) for folder in PurePosixPath("/", remote).parents)
     found = await phone.run(
-        f'd={folder}; while [ ! -e "$d" ] && [ "$d" ]; do d="${{d%/*}}"; done; df -k "${{d:-/}}"',
-        check=False,
+        f'for d in {folders}; do [ -e "$d" ] && {{ df -k "$d"; break; }}; done', check=False
     )
     storage = parse_df(found.text)
     if storage is not None and size + LEFT_FREE_BYTES > storage.free_bytes:
