@@ -29,7 +29,12 @@ class Measured:
 
 
 def measure(
-    log: AppLog, timeline: Timeline, peaks: Mapping[str, int], group_bytes: int | None
+    log: AppLog,
+    timeline: Timeline,
+    peaks: Mapping[str, int],
+    group_bytes: int | None,
+    *,
+    cpu_seconds: float | None = None,
 ) -> Measured:
     """What was seen and told, as far as it came.
 
@@ -61,6 +66,7 @@ def measure(
         decode_ms=decode,
         phases=tuple(log.phases),
         memory=MemoryUse(processes=dict(peaks), group_peak_bytes=group_bytes),
+        cpu_seconds=cpu_seconds,
         wall_seconds=ended,
         detection_seconds=round(ended - death.at_seconds, 4) if death else None,
     )

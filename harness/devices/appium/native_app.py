@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -166,8 +166,14 @@ async def _load(bench: _Bench, server: AppiumServer, timeline: Timeline) -> tupl
                 await watch.settle()
                 if timeline.ending is None:
                     timeline.add(Source.HARNESS, Kind.LAB_ERROR, message=f"Appium: {error}")
-            _keep_curve(watch, bench.folder / "memory-curve.json")
-            return log, measure(log, timeline, watch.peak_bytes, watch.peak_group_bytes)
+            _keep_curves(watch, bench.folder)
+            return log, measure(
+                log,
+                timeline,
+                watch.peak_bytes,
+                watch.peak_group_bytes,
+                cpu_seconds=watch.cpu_seconds,
+            )
     except TransportLostError as error:
         if timeline.first(Kind.TRANSPORT_LOST) is None:
             timeline.add(Source.ADB, Kind.TRANSPORT_LOST, message=str(error))
@@ -185,9 +191,11 @@ async def _keep(session: AppiumSession, timeline: Timeline, folder: Path, log: A
         (folder / "screen.xml").write_text(await session.source(), encoding="utf-8")
 
 
-def _keep_curve(watch: AppWatch, path: Path) -> None:
-    curve = [
+def _keep_curves(watch: AppWatch, folder: Path) -> None:
+    memory = [
         {"at_seconds": s.at_seconds, "processes": s.processes, "group_bytes": s.group_bytes}
         for s in watch.curve
     ]
-    path.write_text(json.dumps(curve), encoding="utf-8")
+    (folder / "memory-curve.json").write_text(json.dumps(memory), encoding="utf-8")
+    heat = json.dumps([asdict(sample) for sample in watch.heat])
+    (folder / "temperature-curve.json").write_text(heat, encoding="utf-8")

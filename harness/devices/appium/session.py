@@ -74,6 +74,11 @@ class AppiumSession:
         """Why the session is lost; "" while it is not."""
         return self._lost
 
+    @property
+    def capabilities(self) -> dict[str, JsonValue]:
+        """What the server says of the session."""
+        return {str(k): _ANY.validate_python(v) for k, v in self._driver.capabilities.items()}
+
     async def open(self, url: str, *, within: float = CALL_SECONDS) -> None:
         """Go to a page; only in a browser or a WebView."""
         await self._call("open", lambda: self._driver.get(url), within)
@@ -291,11 +296,11 @@ def explain(error: Exception) -> tuple[str, bool]:
     # By name: the client is an extra, and its errors come from two packages below it.
     names = {each.__name__ for each in type(error).__mro__}
     text = str(getattr(error, "msg", None) or error) or type(error).__name__
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    said = " ".join(text.partition("Stacktrace:")[0].split())
     lost = bool(names & {"InvalidSessionIdException", "HTTPError", "OSError"})
     if "WebDriverException" not in names:
-        first = f"{type(error).__name__}: {first}"
-    return first[:_LONGEST_MESSAGE], lost
+        said = f"{type(error).__name__}: {said}"
+    return said[:_LONGEST_MESSAGE], lost
 
 
 async def _delete(url: str) -> None:

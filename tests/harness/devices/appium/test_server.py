@@ -20,6 +20,7 @@ from harness.devices.processes import family
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.devices.android.adb import Adb
     from harness.devices.appium.server import AppiumServer
 
 WAIT_SECONDS = 20.0
@@ -125,7 +126,7 @@ asyncio.run(main())
 
 
 @pytest.mark.integration
-def test_the_server_says_where_it_is(server: AppiumServer, adb_port: int) -> None:
+def test_the_server_says_where_it_is(server: AppiumServer, adb: Adb) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-    assert server.adb_port == adb_port
+    assert server.adb_port == adb.port
     assert "Available drivers" in server.log.read_text(encoding="utf-8")
