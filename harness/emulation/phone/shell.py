@@ -219,9 +219,12 @@ async def _hang_up(process: asyncio.subprocess.Process) -> None:
     try:
         async with asyncio.timeout(_HANGUP_SECONDS):
             await process.wait()
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError) as error:
         with suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
+        if isinstance(error, asyncio.CancelledError):
+            raise
 
 
 async def _feed(io: CommandIO, writer: asyncio.StreamWriter) -> None:

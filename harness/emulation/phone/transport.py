@@ -92,6 +92,7 @@ class Transport:
         self._pace = pace
         self._checksum = False
         self._online = False
+        self._dropped = False
         self._turn = asyncio.Lock()
         self._streams = Streams(self.send)
         self._services = Services(phone, self._streams)
@@ -130,6 +131,9 @@ class Transport:
 
     def drop(self) -> None:
         """Close the connection at once, as if the cable were pulled."""
+        if self._dropped:
+            return
+        self._dropped = True
         self._writer.transport.abort()
         self._streams.lose_all()
         self._services.lose()
