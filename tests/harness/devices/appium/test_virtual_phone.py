@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import threading
-from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
-from harness.devices.android.adb import TransportLostError
 from harness.devices.appium.app import find_app
 from harness.devices.appium.capabilities import Ports, chrome, native
+from harness.devices.appium.installation import UIAUTOMATOR2
 from harness.devices.appium.native_app import Question, run_native_app
 from harness.devices.appium.ports import free_ports
+from harness.devices.appium.server import appium_server
 from harness.devices.appium.session import NATIVE, appium_session
 from harness.devices.base import Gate, HostFacts
 from harness.errors import UserError
@@ -26,12 +26,14 @@ from results.record import Kind, Source, Verdict
 from tests.harness.devices.appium.conftest import require_chromedriver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from harness.devices.android.adb import Phone
+    from harness.devices.appium.installation import Installation
     from harness.devices.appium.native_app import NativeAppResult
     from harness.devices.appium.server import AppiumServer
+    from results.record import Record
     from tests.harness.devices.appium.conftest import Loop, Virtual
 
 pytestmark = pytest.mark.integration
@@ -237,56 +239,62 @@ def test_an_app_that_is_not_there_is_told_with_the_next_step(
     assert "--app-apk" in raised.value.next_step
 
 
-Fault = Callable[["Virtual", "AppiumServer"], Coroutine[object, object, object]]
-
-
-async def unplug(virtual: Virtual, _: AppiumServer) -> None:
-    await virtual.control.control("unplug", seconds=2)
-
-
-async def cut_appiums_ports(virtual: Virtual, _: AppiumServer) -> None:
-    phone = virtual.phone
-    with contextlib.suppress(TransportLostError):  # it answers without a text
-        await phone.adb.query(f"host-serial:{phone.serial}:killforward-all")
-
-
-@pytest.mark.parametrize(
-    ("fault", "cause", "said"),
-    [
-        (unplug, "transport-lost", "the phone was gone during first-token"),
-        (cut_appiums_ports, "lab", "Appium's session"),
-    ],
-)
-def test_faults_of_the_lab_are_no_word_about_the_phone(
+def ask_meanwhile(
     loop: Loop,
     server: AppiumServer,
     virtual: Virtual,
-    tmp_path: Path,
-    *,
-    fault: Fault,
-    cause: str,
-    said: str,
-) -> None:
+    results: Path,
+    fault: Callable[[], Coroutine[object, object, object]],
+) -> Record:
+    """Ask the app, and do something to the lab as soon as the prompt is due."""
     begun: list[asyncio.Future[object]] = []
 
     def progress(text: str) -> None:
         if text == "first-token" and not begun:
-            begun.append(asyncio.ensure_future(fault(virtual, server)))
+            begun.append(asyncio.ensure_future(fault()))
 
-    async def ask_meanwhile() -> NativeAppResult:
+    async def ask_it() -> Record:
         result = await run_native_app(
             AppiumPhone(virtual.phone),  # type: ignore[arg-type]
             find_app("llm-sample"),
             Question("Which phone?", 16, 32),
-            results=tmp_path,
+            results=results,
             run_id="a-run",
             server=server,
             progress=progress,
         )
         await begun[0]
         assert await virtual.phone.wait_until_back(within=30)
-        return result
+        return result.record
 
-    record = loop.run(ask_meanwhile()).record
-    assert (record.verdict, record.cause) == (Verdict.INFRA, cause), record.explanation
-    assert said in record.explanation
+    return loop.run(ask_it())
+
+
+def test_a_phone_that_was_away_is_the_labs_fault(
+    loop: Loop, server: AppiumServer, virtual: Virtual, tmp_path: Path
+) -> None:
+    async def unplug() -> None:
+        await virtual.control.control("unplug", seconds=2)
+
+    record = ask_meanwhile(loop, server, virtual, tmp_path, unplug)
+    assert (record.verdict, record.cause) == (Verdict.INFRA, "transport-lost"), record.explanation
+    assert "the phone was gone during" in record.explanation
+
+
+def test_an_appium_that_is_killed_is_the_labs_fault_and_leaves_nothing(
+    loop: Loop, installation: Installation, virtual: Virtual, tmp_path: Path
+) -> None:
+    port = virtual.phone.adb.port
+    own = appium_server(tmp_path, adb_port=port, installation=installation, drivers=(UIAUTOMATOR2,))
+    with loop.held(own) as server:
+        below = psutil.Process(server.pid).children(recursive=True)
+
+        async def kill() -> None:
+            below[0].kill()
+
+        record = ask_meanwhile(loop, server, virtual, tmp_path, kill)
+    assert (record.verdict, record.cause) == (Verdict.INFRA, "lab"), record.explanation
+    assert "Appium's session" in record.explanation
+    gone, alive = psutil.wait_procs(below, timeout=10)
+    assert gone
+    assert not alive
