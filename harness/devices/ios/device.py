@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from harness.evidence import Timeline
     from harness.profiles import Profile
 
+# What a device said of itself so long ago still holds.
+FRESH_SECONDS: Final = 20.0
 # A device that computed cools in minutes.
 REST_SECONDS: Final = 300.0
 _REST_PAUSE_SECONDS: Final = 5.0
@@ -87,19 +89,27 @@ class IosDevice:
         self._settings = settings
         self._session: AppiumSession | None = None
         self._facts: IosFacts | None = None
+        self._asked_at = 0.0
 
     @property
     def settings(self) -> IosSettings:
         """How it is reached."""
         return self._settings
 
-    async def look(self) -> IosFacts:
+    async def look(self, *, fresh_seconds: float = 0.0) -> IosFacts:
         """Ask the device what it is and how it is.
+
+        Args:
+            fresh_seconds: an answer that is not older is given again: without a session, a question
+                costs one, which takes seconds.
 
         Raises:
             UserError: it is another model than the profile's, or cannot be reached at all.
             DeviceLostError: it was there before, and is not now.
         """
+        now = asyncio.get_running_loop().time()
+        if self._facts is not None and now - self._asked_at < fresh_seconds:
+            return self._facts
         try:
             if self._session is not None:
                 facts = await self._ask(self._session)
@@ -116,7 +126,7 @@ class IosDevice:
             ) from error
         if reason := refusal(facts, self.profile):
             raise UserError(reason, "name the profile of this device, or set another UDID")
-        self._facts = facts
+        self._facts, self._asked_at = facts, asyncio.get_running_loop().time()
         return facts
 
     async def _ask(self, session: AppiumSession) -> IosFacts:
@@ -126,11 +136,11 @@ class IosDevice:
 
     async def facts(self) -> HostFacts:
         """See `Device.facts`."""
-        return host_facts(await self.look(), self.profile)
+        return host_facts(await self.look(fresh_seconds=FRESH_SECONDS), self.profile)
 
     async def gates(self) -> list[Gate]:
         """See `Device.gates`."""
-        return gates(await self.look())
+        return gates(await self.look(fresh_seconds=FRESH_SECONDS))
 
     async def rest(self) -> bool:
         """See `Device.rest`: until the device is not hot; what else it does nobody is told."""
