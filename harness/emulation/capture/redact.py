@@ -34,13 +34,14 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 # already is no value.
 _VALUE: Final = (
     r"[\"'\]]{0,2}\s*+[:=]\s*+\[?+(?!<removed )"
-    r"(\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;}\]][^,;}\]\n]*)"
+    r"(\"(?:[^\"\\\n]|\\.){0,200}\"|'[^'\n]{0,200}'|[^\s,;}\]][^,;}\]\n]*)"
 )
-# The kind, and its form; where it has a group, that is what goes.
+# The kind, and its form; where it has a group, that is what goes. Repetitions are bounded: a phone
+# must not be able to keep this busy.
 _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (kind, re.compile(form, re.IGNORECASE | flags))
     for kind, form, flags in (
-        ("e-mail", r"[\w.+%'-]+@[\w-]+(?:\.[\w-]+)+", 0),
+        ("e-mail", r"[\w.+%'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", 0),
         ("mac", r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}", 0),
         ("mac", r"[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}", 0),
         ("ip", rf"(?:{_OCTET}\.){{3}}{_OCTET}", re.ASCII),
@@ -48,7 +49,7 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         ("ip", r"(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}", 0),
         (
             "ip",
-            r"(?=[0-9a-f:]{6})[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*::(?:[0-9a-f]{1,4}:)*[0-9a-f]*",
+            r"(?=[0-9a-f:]{6})[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6}::(?:[0-9a-f]{1,4}:){0,6}[0-9a-f]{0,4}",
             0,
         ),
         ("uuid", r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 0),
@@ -58,7 +59,7 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         ("phone", r"\+\d[\d ().-]{6,20}\d", re.ASCII),
         ("phone", r"\(\d{3}\) ?\d{3}[ -]\d{4}", re.ASCII),
         ("phone", r"\d{3}-\d{3}-\d{4}", re.ASCII),
-        ("place", r"-?\d{1,3}\.\d{4,}\s*[,;/ ]\s*-?\d{1,3}\.\d{4,}", re.ASCII),
+        ("place", r"-?\d{1,3}\.\d{4,}\s{0,3}[,;/ ]\s{0,3}-?\d{1,3}\.\d{4,}", re.ASCII),
         ("place", r"\b(?:lat|latitude|lon|lng|longitude)" + _VALUE, 0),
         ("wifi", r"\b(?:b?ssid|wifi[ _]?name)" + _VALUE, 0),
         ("wifi", r"\bconnected to (\"[^\"\n]+\")", 0),
