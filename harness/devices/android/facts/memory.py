@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.android.facts.text import clean, whole
+from harness.devices.android.facts.text import bodies, clean, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ _PROCESS: Final = re.compile(
 _PSS: Final = re.compile(r"^ *TOTAL(?: PSS)?: +(?P<kb>\d{1,12})\b", re.MULTILINE)
 _RSS: Final = re.compile(r"\bTOTAL RSS: +(?P<kb>\d{1,12})\b")
 _SWAP: Final = re.compile(r"\bTOTAL SWAP(?: PSS| \(KB\)): +(?P<kb>\d{1,12})\b")
-# Without a summary (`-s`less output of Android 5 and of some vendors): the table's last row.
+# Without a summary, as before Android 6: the table's last row.
 _TABLE_ROW: Final = re.compile(r"^ *TOTAL +(?P<kb>\d{1,12})(?= +\d)", re.MULTILINE)
 
 
@@ -70,8 +70,7 @@ def parse_meminfo(text: str) -> Memory | None:
 def parse_process_memory(text: str) -> list[ProcessMemory]:
     """The processes in `dumpsys meminfo PACKAGE`; empty where none runs."""
     heads = list(_PROCESS.finditer(text))[:_MOST_PROCESSES]
-    ends = [*(head.start() for head in heads[1:]), len(text)][: len(heads)]
-    return [_process(head, text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+    return [_process(head, body) for head, body in zip(heads, bodies(text, heads), strict=True)]
 
 
 def total_pss(processes: Iterable[ProcessMemory]) -> int:

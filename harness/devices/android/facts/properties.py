@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A value may span lines, and may hold brackets: it ends where a line ends with one and the next
-# property, or nothing, follows.
-_PROPERTY: Final = re.compile(
-    r"^\[(?P<key>[^\]\n]*)\]: \[(?P<value>.*?)\]\r?(?=\n\[[^\]\n]*\]: \[|\s*\Z)",
-    re.MULTILINE | re.DOTALL,
-)
+_START: Final = re.compile(r"\[(?P<key>[^\[\]]{1,200})\]: \[(?P<value>.*)")
 _MOST_PROPERTIES: Final = 20_000
 
 
 def parse_properties(text: str) -> dict[str, str]:
-    """`[ro.product.model]: [Pixel 7]` a line; what is not like that is left out."""
+    """`[ro.product.model]: [Pixel 7]` a line; what is not like that is left out.
+
+    A value may span lines: it ends with the first that ends with a bracket.
+    """
     found: dict[str, str] = {}
-    for match in _PROPERTY.finditer(text):
-        found[match["key"]] = match["value"]
+    key, value = "", ""
+    for line in text.replace("\r\n", "\n").split("\n"):
+        start = _START.fullmatch(line)
+        if start:
+            key, value = start["key"], start["value"]
+        elif key:
+            value += f"\n{line}"
+        if key and value.endswith("]"):
+            found[key] = value[:-1]
+            key = ""
         if len(found) == _MOST_PROPERTIES:
             break
     return found

@@ -196,7 +196,7 @@ async def read_facts(phone: Phone, package: str) -> PhoneFacts:
         gpu=gles.renderer if gles else None,
         gles=gles,
         vulkan=vulkan_.result(),
-        vulkan_driver=named("vulkan_driver", "ro.hardware.vulkan", "ro.board.platform"),
+        vulkan_driver=named("vulkan_driver", "ro.hardware.vulkan"),
         memory_bytes=memory.total_bytes if memory else None,
         available_bytes=reader.known(
             "available_bytes",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
 
 LONGEST: Final = 200
 
@@ -22,3 +26,9 @@ def whole(text: str | None, *, most: int = 1 << 63) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def bodies(text: str, heads: Sequence[re.Match[str]]) -> list[str]:
+    """What follows each head in `text`, as far as the next one."""
+    ends = [*(head.start() for head in heads), len(text)][1:]
+    return [text[head.end() : end] for head, end in zip(heads, ends, strict=True)]

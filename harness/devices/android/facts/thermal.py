@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from harness.devices.android.facts.text import clean
+from harness.devices.android.facts.text import bodies, clean
 
 STATUS_NAMES: Final = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 _TYPES: Final = {0: "cpu", 1: "gpu", 2: "battery", 3: "skin", 4: "usb", 9: "npu", 10: "npu"}
@@ -91,8 +91,7 @@ def parse_thermal(text: str) -> Thermal | None:
 
 def _sections(text: str) -> dict[str, str]:
     heads = list(_SECTION.finditer(text))
-    ends = [head.start() for head in heads[1:]] + [len(text)] * bool(heads)
-    return {head[0].strip(): text[head.end() : end] for head, end in zip(heads, ends, strict=True)}
+    return {head[0].strip(): body for head, body in zip(heads, bodies(text, heads), strict=True)}
 
 
 def _temperatures(text: str) -> tuple[Temperature, ...]:
