@@ -120,7 +120,9 @@ def _llama_bench(model: str, p: Parameters, known: frozenset[str] | None) -> lis
 
 def _llama_completion(model: str, p: Parameters, known: frozenset[str] | None) -> list[str]:
     asked = ["-m", model, "-n", str(p.output_tokens), "-t", str(p.threads)]
-    asked += ["-c", str(p.context_tokens or p.prompt_tokens + p.output_tokens + 32)]
+    # A word may be several tokens; the whole context of a model of today would take gigabytes.
+    room = 4 * p.prompt_tokens + p.output_tokens + 64
+    asked += ["-c", str(p.context_tokens or room)]
     if p.prefill_batch is not None:
         asked += ["-b", str(p.prefill_batch), "-ub", str(p.prefill_batch)]
     asked += ["-p", words(p.prompt_tokens)]

@@ -65,7 +65,7 @@ def test_the_context_ends_with_the_longer_of_the_two_tests() -> None:
 
 def test_completion_is_given_room_and_a_prompt() -> None:
     said = called("llama-completion", Parameters(3, 2, threads=1))
-    assert said.startswith("-m m.gguf -n 2 -t 1 -c 37 -p word word word --no-conversation")
+    assert said.startswith("-m m.gguf -n 2 -t 1 -c 78 -p word word word --no-conversation")
 
 
 @given(st.text())
