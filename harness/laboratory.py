@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.capability_questions import Question
+    from harness.devices.appium.asking import AskedApp
     from harness.devices.base import Device, HostFacts
     from harness.models import Workload
     from harness.probe.predict import MemoryBudget
@@ -97,6 +98,7 @@ class Laboratory:
         self._cleanup = contextlib.ExitStack()
         self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
         self._probes: dict[tuple[str, Path | None], ProbeReport] = {}
+        self._apps: dict[tuple[str, AskedApp], Record] = {}
         self._faults: dict[object, int] = {}
         self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
@@ -252,6 +254,35 @@ class Laboratory:
             report=report,
             progress=lambda text: self._say(f"{device.profile.id}: {text}"),
         )
+
+    def ask_app(self, profile: Profile, asked: AskedApp) -> Record:
+        """One prompt in a native app; run once, stored, and remembered for the rest of the run.
+
+        Raises:
+            UserError: the app is not on the phone, or something that Appium needs is missing.
+        """
+        from harness.devices.appium.native_app import run_native_app  # noqa: PLC0415 - an extra
+
+        async def ask(device: Device, _: Server) -> Record:
+            result = await run_native_app(
+                device,
+                asked.app,
+                asked.question,
+                results=self._settings.trial.results,
+                run_id=self._settings.trial.run_id,
+                apk=asked.apk,
+                progress=lambda text: self._say(f"{profile.id}: {text}"),
+            )
+            return result.record
+
+        key = (profile.id, asked)
+        while key not in self._apps:
+            record = self._on_device(profile, ask)
+            self._keep(record)
+            if record.verdict is Verdict.INFRA and self._once_more(key, record.explanation):
+                continue
+            self._apps[key] = record
+        return self._apps[key]
 
     def ask(
         self,

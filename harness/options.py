@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.ab import FORMS, LEAST_ROUNDS, AbPlan, plan_ab
+from harness.devices.appium.asking import AskedApp, asked_apps
+from harness.devices.appium.asking import add_options as add_app_options
 from harness.devices.places import PlacesSettings, unusable
 from harness.emulation.limits import format_bytes, parse_bytes
 from harness.emulation.phone.faults import FaultPlan
@@ -55,6 +57,7 @@ class Plan:
     engines_left_out: LeftOut
     settings: LaboratorySettings
     ab: AbPlan | None = None
+    apps: tuple[AskedApp, ...] = ()
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -132,6 +135,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_false",
         help="end without it, which `tierlab run` needs to be told",
     )
+    add_app_options(group)
     add_influx_options(group)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
@@ -250,6 +254,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
             infra_retries=option.infra_retries,
         ),
         ab=_ab(config, workloads),
+        apps=asked_apps(config, profiles),
     )
 
 

@@ -107,6 +107,7 @@ def print_devices(console: Console, places: PlacesSettings) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected: a mistyped name ends the run at once."""
     config.addinivalue_line("markers", "ab: compares two things; runs where its file is named")
+    config.addinivalue_line("markers", "native_app: asks a native app; runs where --app names one")
     plan = _plan(config)
     if plan is not None and not hasattr(config, "workerinput"):
         run_id = config.stash[RUN_ID]
@@ -212,6 +213,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             [pytest.param(p, id=p.id) for p in plan.profiles],
             scope="session",
         )
+    if "asked_app" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "asked_app", [pytest.param(a, id=str(a)) for a in plan.apps], scope="session"
+        )
     if "workload" in metafunc.fixturenames:
         metafunc.parametrize(
             "workload",
@@ -250,6 +255,8 @@ def _profile_of(item: pytest.Item) -> Profile | None:
 def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
     """Whether a test fits its device, and is not of real size unless `-m` speaks of that."""
     if item.get_closest_marker("full") and not re.search(r"\bfull\b", config.option.markexpr):
+        return False
+    if item.get_closest_marker("native_app") and not config.option.app:
         return False
     for name in NAMED_SUITES:
         if item.get_closest_marker(name) and not (

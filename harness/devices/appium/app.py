@@ -191,14 +191,14 @@ class AppModel(_Section):
         label: its name in the app: what `{model}` stands for.
         model: its id in the catalogue.
         quantisation: how its weights are stored.
-        backend: what the app runs it on.
+        backend: what the app runs it on; "simulated" where no model runs at all.
         file: where on the phone it must be; empty where the app fetches it itself.
     """
 
     label: str = Field(min_length=1)
     model: Annotated[str, AfterValidator(_in_catalogue(find_model))]
     quantisation: Annotated[str, AfterValidator(_in_catalogue(find_quantisation))]
-    backend: Literal["", "cpu", "gpu", "npu"] = ""
+    backend: Literal["", "cpu", "gpu", "npu", "simulated"] = ""
     file: str = Field(default="", pattern=r"^(/[^\x00\n]+)?$")
 
 

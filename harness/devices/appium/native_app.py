@@ -12,9 +12,9 @@ import uuid
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from harness.devices.android.adb import TransportLostError
+from harness.devices.android.adb import Phone, TransportLostError
 from harness.devices.appium import capabilities
 from harness.devices.appium.app_record import Circumstances, Question, record_of
 from harness.devices.appium.app_watch import watched
@@ -24,7 +24,8 @@ from harness.devices.appium.ports import free_ports
 from harness.devices.appium.readiness import ensure_ready
 from harness.devices.appium.server import appium_server
 from harness.devices.appium.session import AppiumError, appium_session
-from harness.devices.base import Device
+from harness.devices.base import DeviceLostError
+from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.recording import raw_files
 from results.record import Kind, Source
@@ -34,20 +35,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from harness.devices.android.adb import Phone
     from harness.devices.appium.app import App, AppModel
     from harness.devices.appium.app_watch import AppWatch
     from harness.devices.appium.server import AppiumServer
     from harness.devices.appium.session import AppiumSession
+    from harness.devices.base import Device
     from results.record import Record
 
-__all__ = ["NativeAppResult", "PhoneDevice", "Question", "run_native_app"]
-
-
-class PhoneDevice(Device, Protocol):
-    """A device that is an Android phone."""
-
-    phone: Phone
+__all__ = ["NativeAppResult", "Question", "run_native_app"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ class _Bench:
 
 
 async def run_native_app(
-    device: PhoneDevice,
+    device: Device,
     app: App,
     question: Question,
     *,
@@ -101,15 +96,18 @@ async def run_native_app(
     Raises:
         UserError: something that the user must mend first: the app or its model's file is not on
             the phone, or something that Appium needs is missing on this machine.
-        TransportLostError: the phone was gone before anything began.
+        DeviceLostError: the phone was gone before anything began.
     """
-    model = app.model(question.model)
-    version = await ensure_ready(device.phone, app, model, apk=apk, progress=progress)
+    model, phone = app.model(question.model), phone_of(device)
+    try:
+        version = await ensure_ready(phone, app, model, apk=apk, progress=progress)
+    except TransportLostError as error:
+        raise DeviceLostError(str(error)) from error
     trial_id, started_at = uuid.uuid4().hex, datetime.now(UTC)
     folder = results / "trials" / trial_id
     folder.mkdir(parents=True)
     host = await device.facts()
-    bench = _Bench(device.phone, app, model, question.prompt, folder, progress)
+    bench = _Bench(phone, app, model, question.prompt, folder, progress)
     timeline, log, measured = Timeline(), AppLog(), None
     closed = next((gate for gate in await device.gates() if not gate.passed), None)
     if closed is not None:
@@ -130,6 +128,20 @@ async def run_native_app(
     )
     progress(f"verdict: {record.verdict} ({record.explanation})")
     return NativeAppResult(record, log.output)
+
+
+def phone_of(device: Device) -> Phone:
+    """The phone behind a device.
+
+    Raises:
+        UserError: the device is none.
+    """
+    phone = getattr(device, "phone", None)
+    if not isinstance(phone, Phone):
+        raise UserError(
+            f"{device.profile.id} is no Android phone", "native apps run on devices of kind android"
+        )
+    return phone
 
 
 def _own_server(bench: _Bench) -> AbstractAsyncContextManager[AppiumServer]:
