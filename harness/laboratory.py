@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.capability_questions import Question
+    from harness.devices.android.binary.options import Asked, BinaryPlan
     from harness.devices.appium.asking import AskedApp
     from harness.devices.base import Device, HostFacts
     from harness.models import Workload
@@ -99,6 +100,7 @@ class Laboratory:
         self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
         self._probes: dict[tuple[str, Path | None], ProbeReport] = {}
         self._apps: dict[tuple[str, AskedApp], Record] = {}
+        self._binaries: dict[tuple[str, BinaryPlan], dict[Asked, Record]] = {}
         self._faults: dict[object, int] = {}
         self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
@@ -283,6 +285,30 @@ class Laboratory:
                 continue
             self._apps[key] = record
         return self._apps[key]
+
+    def run_binary(self, profile: Profile, plan: BinaryPlan) -> dict[Asked, Record]:
+        """The user's program on a phone, once for each case; stored, and remembered.
+
+        Raises:
+            UserError: the program is none for this phone.
+        """
+        from harness.devices.android.binary.trials import run_plan  # noqa: PLC0415 - an extra
+
+        async def run(device: Device, _: Server) -> dict[Asked, Record]:
+            return await run_plan(
+                device,
+                plan,
+                run_id=self._settings.trial.run_id,
+                results=self._settings.trial.results,
+                keep=self._keep,
+                retries=self._settings.infra_retries,
+                say=lambda text: self._say(f"{profile.id}: {text}"),
+            )
+
+        key = (profile.id, plan)
+        if key not in self._binaries:
+            self._binaries[key] = self._on_device(profile, run)
+        return self._binaries[key]
 
     def ask(
         self,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.ab import FORMS, LEAST_ROUNDS, AbPlan, plan_ab
+from harness.devices.android.binary.options import BinaryPlan, binary_plan
+from harness.devices.android.binary.options import add_options as add_binary_options
 from harness.devices.appium.asking import AskedApp, asked_apps
 from harness.devices.appium.asking import add_options as add_app_options
 from harness.devices.places import PlacesSettings, unusable
@@ -58,6 +60,7 @@ class Plan:
     settings: LaboratorySettings
     ab: AbPlan | None = None
     apps: tuple[AskedApp, ...] = ()
+    binary: BinaryPlan | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -136,6 +139,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="end without it, which `tierlab run` needs to be told",
     )
     add_app_options(group)
+    add_binary_options(group)
     add_influx_options(group)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
@@ -255,6 +259,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         ),
         ab=_ab(config, workloads),
         apps=asked_apps(config, profiles),
+        binary=binary_plan(config),
     )
 
 

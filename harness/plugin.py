@@ -107,6 +107,7 @@ def print_devices(console: Console, places: PlacesSettings) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the plan before anything is collected: a mistyped name ends the run at once."""
     config.addinivalue_line("markers", "ab: compares two things; runs where its file is named")
+    config.addinivalue_line("markers", "binary: runs a program that --binary gives, on a phone")
     config.addinivalue_line("markers", "native_app: asks a native app; runs where --app names one")
     plan = _plan(config)
     if plan is not None and not hasattr(config, "workerinput"):
@@ -217,6 +218,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "asked_app", [pytest.param(a, id=str(a)) for a in plan.apps], scope="session"
         )
+    if "binary_case" in metafunc.fixturenames:
+        cases = plan.binary.cases if plan.binary else ()
+        metafunc.parametrize(
+            "binary_case", [pytest.param(c, id=str(c)) for c in cases], scope="session"
+        )
     if "workload" in metafunc.fixturenames:
         metafunc.parametrize(
             "workload",
@@ -257,6 +263,8 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
     if item.get_closest_marker("full") and not re.search(r"\bfull\b", config.option.markexpr):
         return False
     if item.get_closest_marker("native_app") and not config.option.app:
+        return False
+    if item.get_closest_marker("binary") and config.option.binary is None:
         return False
     for name in NAMED_SUITES:
         if item.get_closest_marker(name) and not (

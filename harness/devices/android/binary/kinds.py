@@ -39,8 +39,27 @@ _BY_CONTENT: Final = (
     (b"litert_lm", "litert-lm"),
     (b"--n-predict", "llama-completion"),
 )
+#: How long one start of a program may take, unless the user says otherwise.
+RUN_SECONDS: Final = 900.0
 _OPTION: Final = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]{0,60})")
 _MOST_HELP: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySpec:
+    """What the user gives.
+
+    Attributes:
+        binary: the program, built for Android.
+        model: its model file.
+        libraries: files that are put beside the program, where the linker finds them.
+        kind: name of its kind; None: as its name and content say.
+    """
+
+    binary: Path
+    model: Path
+    libraries: tuple[Path, ...] = ()
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.android.binary.kinds import KINDS, Parameters
-from harness.devices.android.binary.run import RUN_SECONDS
-from harness.devices.android.binary.staging import BinarySpec
+from harness.devices.android.binary.kinds import KINDS, RUN_SECONDS, BinarySpec, Parameters
 from harness.errors import UserError
 
 if TYPE_CHECKING:

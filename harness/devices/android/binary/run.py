@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.devices.android.adb import CommandError, CommandTimeoutError, TransportLostError
 from harness.devices.android.binary import death
+from harness.devices.android.binary.kinds import RUN_SECONDS, BinarySpec
 from harness.devices.android.binary.script import (
     ERR,
     OUT,
@@ -20,7 +21,7 @@ from harness.devices.android.binary.script import (
     read_line,
     run_script,
 )
-from harness.devices.android.binary.staging import BinarySpec, Staged, staged
+from harness.devices.android.binary.staging import Staged, staged
 from harness.devices.android.logcat import Logcat
 from harness.devices.base import MemorySample
 from harness.evidence import Timeline
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from harness.devices.android.logcat import LogLine
 
 PROCESS: Final = "engine"
-RUN_SECONDS: Final = 900.0
 LOG_FILE: Final = "logcat.txt"
 _LOG_SECONDS: Final = 3.0
 _KILL_SECONDS: Final = 15.0

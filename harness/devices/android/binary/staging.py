@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from harness.devices.android.adb import CommandError, CommandTimeoutError, TransportLostError
-from harness.devices.android.binary.kinds import Kind, find_kind, known_options
+from harness.devices.android.binary.kinds import BinarySpec, Kind, find_kind, known_options
 from harness.devices.android.binary.programs import (
     Program,
     abis,
@@ -36,23 +36,6 @@ _NOT_EXECUTABLE: Final = 126
 _NOT_FOUND: Final = 127
 _CANNOT_LINK: Final = "CANNOT LINK EXECUTABLE"
 _SHOWN: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class BinarySpec:
-    """What the user gives.
-
-    Attributes:
-        binary: the program, built for Android.
-        model: its model file.
-        libraries: files that are put beside the program, where the linker finds them.
-        kind: name of its kind; None: as its name and content say.
-    """
-
-    binary: Path
-    model: Path
-    libraries: tuple[Path, ...] = ()
-    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from harness.devices.android.adb import TransportLostError
-from harness.devices.android.binary.kinds import find_kind
+from harness.devices.android.binary.cores import fast_cores
+from harness.devices.android.binary.kinds import BinarySpec, find_kind
+from harness.devices.android.binary.model_file import describe_model
 from harness.devices.android.binary.record import (
     Trial,
     keep_curve,
@@ -14,8 +17,9 @@ from harness.devices.android.binary.record import (
     now,
 )
 from harness.devices.android.binary.run import run_staged
-from harness.devices.android.binary.staging import BinarySpec, Staged, staged
+from harness.devices.android.binary.staging import Staged, staged
 from harness.devices.base import DeviceLostError
+from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.recording import raw_files
 from results.record import Kind, Record, Source, Verdict
@@ -27,10 +31,12 @@ if TYPE_CHECKING:
     from harness.devices.android.adb import Phone
     from harness.devices.android.binary.kinds import Parameters
     from harness.devices.android.binary.model_file import ModelFile
-    from harness.devices.base import Gate, HostFacts
+    from harness.devices.android.binary.options import Asked, BinaryPlan
+    from harness.devices.base import Device, Gate, HostFacts
     from harness.profiles import Profile
 
 
+@runtime_checkable
 class PhoneDevice(Protocol):
     """What a trial needs of an Android device."""
 
@@ -153,10 +159,45 @@ async def _trial(
     return make_record(trial, result.timeline, result, raw_files(folder, results))
 
 
-def runtime_of(spec: BinarySpec) -> str:
-    """The id of the runtime that records of this program carry.
+async def run_plan(
+    device: Device,
+    plan: BinaryPlan,
+    *,
+    run_id: str,
+    results: Path,
+    keep: Callable[[Record], None],
+    retries: int,
+    say: Callable[[str], None],
+) -> dict[Asked, Record]:
+    """Run all that the options ask for on one phone; see `binary_trials`.
 
     Raises:
-        UserError: the program is of no kind that is known.
+        UserError: the files are not for this phone.
+        DeviceLostError: the phone is gone, and no retry is left.
     """
-    return find_kind(spec.binary, spec.kind).runtime
+    if not isinstance(device, PhoneDevice):
+        raise UserError(
+            f"{device.profile.name} is no phone that a program can be pushed to",
+            "--binary is for Android devices",
+        )
+    find_kind(plan.spec.binary, plan.spec.kind)  # before minutes go into hashing and pushing
+    try:
+        cores = await fast_cores(device.phone)
+    except TransportLostError as error:
+        raise DeviceLostError(f"the phone was lost: {error}") from error
+    say(f"reading {plan.spec.model.name}")
+    model = await asyncio.to_thread(describe_model, plan.spec.model, model=plan.model)
+    cases = {asked: plan.parameters(asked, cores) for asked in plan.cases}
+    found = await binary_trials(
+        device,
+        plan.spec,
+        model,
+        list(dict.fromkeys(cases.values())),
+        run_id=run_id,
+        results=results,
+        within=plan.within,
+        keep=keep,
+        retries=retries,
+        say=say,
+    )
+    return {asked: found[parameters] for asked, parameters in cases.items()}

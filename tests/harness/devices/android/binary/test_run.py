@@ -17,10 +17,10 @@ import pytest
 
 from harness.devices.android.adb import TransportLostError
 from harness.devices.android.binary import staging
-from harness.devices.android.binary.kinds import Parameters
+from harness.devices.android.binary.kinds import BinarySpec, Parameters
 from harness.devices.android.binary.run import run_binary
 from harness.devices.android.binary.script import ERR, OUT
-from harness.devices.android.binary.staging import BinarySpec, remove, staged, sweep
+from harness.devices.android.binary.staging import remove, staged, sweep
 from harness.errors import UserError
 from results.record import Verdict
 from tests.harness.devices.android.binary.local_phone import SHELLS, LocalPhone

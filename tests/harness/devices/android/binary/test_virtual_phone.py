@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.devices.android.binary.cores import fast_cores
-from harness.devices.android.binary.kinds import Parameters
+from harness.devices.android.binary.kinds import BinarySpec, Parameters
 from harness.devices.android.binary.model_file import describe_model
-from harness.devices.android.binary.staging import PREFIX, ROOT, BinarySpec, sweep
+from harness.devices.android.binary.staging import PREFIX, ROOT, sweep
 from harness.devices.android.binary.trials import binary_trials
 from harness.devices.android.private import private_server
 from harness.devices.base import Gate, HostFacts
