@@ -146,8 +146,10 @@ def _init(way: Way, inner: Inner, refused: int) -> int:
     init = os.getpid()
     daemon = os.fork()
     if daemon == 0:
+        linux.name_process("adbd")
         linux.die_with_parent(init)
         _exit_with(inner.run)
+    linux.name_process("init")
     if way.isolated:
         linux.drop_privileges()
     code = _reap(daemon)

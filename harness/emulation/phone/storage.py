@@ -18,6 +18,12 @@ RESERVE_BYTES: Final = 2 << 30
 _BLOCK: Final = 512  # of st_blocks, everywhere
 
 
+def disk_free(folder: Path) -> int:
+    """What the disk below a folder still takes."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
 class Storage:
     """What is below a folder, and how much more may be.
 
@@ -26,7 +32,14 @@ class Storage:
     called, which ends them.
     """
 
-    def __init__(self, folder: Path, most_bytes: int, over: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        most_bytes: int,
+        over: Callable[[], None],
+        free: Callable[[Path], int] = disk_free,
+    ) -> None:
+        self._free = free
         self._folder = folder
         self._most = most_bytes
         self._over = over
@@ -38,7 +51,7 @@ class Storage:
 
         What was written since the last look is told by the disk's free space.
         """
-        free = _free(self._folder)
+        free = self._free(self._folder)
         written_since = max(0, self._free_then - free)
         return max(0, min(self._most - self._used - written_since, free - RESERVE_BYTES))
 
@@ -50,7 +63,7 @@ class Storage:
 
     async def look(self) -> None:
         """Measure once."""
-        free = _free(self._folder)
+        free = self._free(self._folder)
         used = await asyncio.to_thread(used_bytes, self._folder)
         self._used, self._free_then = used, free
         if used > self._most or free < RESERVE_BYTES // 2:
@@ -61,11 +74,6 @@ class Storage:
                 free,
             )
             self._over()
-
-
-def _free(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
 
 
 def used_bytes(folder: Path) -> int:

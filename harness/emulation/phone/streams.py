@@ -46,9 +46,12 @@ class Stream:
         await self._send(Packet(Command.OKAY, self.local, self.remote))
 
     async def wait_open(self) -> bool:
-        """Wait for the answer to an own OPEN; whether it was accepted."""
+        """Wait for the answer to an own OPEN; whether it was accepted.
+
+        The other side may have sent everything and closed again by now.
+        """
         await self._writable.wait()
-        return not self.closed.is_set()
+        return self.opened
 
     async def read(self) -> bytes:
         """The next piece of at most one payload; `b""` at the end."""
