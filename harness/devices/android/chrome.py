@@ -149,13 +149,25 @@ class Chrome:
             TransportLostError: the phone is gone.
             UserError: the browser does not start.
         """
+        async with self.set_up(flags):
+            await self.start()
+            yield
+
+    @asynccontextmanager
+    async def set_up(self, flags: Sequence[str] = ()) -> AsyncIterator[None]:
+        """The browser stopped, and the phone ready for its start by somebody else.
+
+        Everything is put back when the block ends.
+
+        Raises:
+            TransportLostError: the phone is gone.
+        """
         line = flags_line([*FLAGS, *flags])
         self.phone_is_gone = False
         await self.stop()
         note = await self._note()
         try:
             await self._set_up(line)
-            await self.start()
             yield
         finally:
             await self._put_back_if_there(note)

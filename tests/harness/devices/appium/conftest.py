@@ -7,7 +7,6 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -38,12 +37,9 @@ def require(reason: str) -> None:
     pytest.skip(reason)
 
 
-def require_chromedriver() -> Path:
-    found = shutil.which("chromedriver")
-    if found is None:
+def require_chromedriver() -> None:
+    if shutil.which("chromedriver") is None:
         require("chromedriver is missing; install it with: apt-get install chromium-driver")
-    assert found is not None
-    return Path(found)
 
 
 class Loop:

@@ -13,12 +13,11 @@ import psutil
 import pytest
 
 from harness.devices.appium.app import find_app
-from harness.devices.appium.capabilities import Ports, chrome, native
+from harness.devices.appium.browsing import chrome_session, webview_session
 from harness.devices.appium.installation import UIAUTOMATOR2
 from harness.devices.appium.native_app import Question, run_native_app
-from harness.devices.appium.ports import free_ports
 from harness.devices.appium.server import appium_server
-from harness.devices.appium.session import NATIVE, appium_session
+from harness.devices.appium.session import NATIVE
 from harness.devices.base import Gate, HostFacts
 from harness.errors import UserError
 from harness.profiles import load_profiles
@@ -64,24 +63,18 @@ def served() -> Iterator[int]:
         thread.join()
 
 
-def ports() -> Ports:
-    return Ports(*free_ports(2))
-
-
-def test_chrome_on_the_phone_is_driven(loop: Loop, server: AppiumServer, virtual: Virtual) -> None:
+def test_chrome_is_driven_and_the_phone_put_back(
+    loop: Loop, server: AppiumServer, virtual: Virtual
+) -> None:
+    require_chromedriver()
     phone = virtual.phone
-    wanted = chrome(
-        phone.serial,
-        server.adb_port,
-        ports(),
-        package="com.android.chrome",
-        chromedriver=require_chromedriver(),
-    )
+    left = "ls /data/local/tmp; settings get global debug_app"
 
     async def use(port: int) -> None:
+        before = (await phone.run(left)).text
         async with (
             phone.reverse(f"tcp:{port}", f"tcp:{port}"),
-            appium_session(server.url, wanted) as session,
+            chrome_session(phone, server) as session,
         ):
             assert await session.contexts() == [NATIVE, "CHROMIUM"]
             assert await session.context() == "CHROMIUM"
@@ -91,31 +84,27 @@ def test_chrome_on_the_phone_is_driven(loop: Loop, server: AppiumServer, virtual
             assert "Android" in str(await session.script("return navigator.userAgent"))
             await session.enter(NATIVE)
             assert "com.android.chrome" in await session.source()
+        assert (await phone.run(left)).text == before
+        assert (await phone.run("pidof com.android.chrome", check=False)).text == ""
 
     with served() as port:
         loop.run(use(port))
 
 
 def test_a_webview_is_driven(loop: Loop, server: AppiumServer, virtual: Virtual) -> None:
-    phone = virtual.phone
-    wanted = native(
-        phone.serial,
-        server.adb_port,
-        ports(),
-        package="dev.tierlab.webviewsample",
-        activity=".MainActivity",
-        chromedriver=require_chromedriver(),
-    )
+    require_chromedriver()
+    phone, package = virtual.phone, "dev.tierlab.webviewsample"
 
     async def use(port: int) -> None:
         async with (
             phone.reverse(f"tcp:{port}", f"tcp:{port}"),
-            appium_session(server.url, wanted) as session,
+            webview_session(phone, server, package=package, activity=".MainActivity") as session,
         ):
-            assert await session.context() == NATIVE
-            await session.enter("WEBVIEW_dev.tierlab.webviewsample")
+            assert await session.context() == f"WEBVIEW_{package}"
             await session.open(f"http://127.0.0.1:{port}/")
             assert await session.title() == "A page"
+            await session.enter(NATIVE)
+            assert package in await session.source()
 
     with served() as port:
         loop.run(use(port))
