@@ -58,7 +58,7 @@ class BinaryPlan:
         return Parameters(
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.output_tokens,
-            threads=asked.threads or fast_cores,
+            threads=fast_cores if asked.threads is None else asked.threads,
             prefill_batch=asked.prefill_batch,
             context_tokens=asked.context_tokens,
             repetitions=self.repetitions,

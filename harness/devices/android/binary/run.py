@@ -110,7 +110,8 @@ class _Run:
     def _measure(self, memory: Memory) -> None:
         self.last = memory
         self.peak = max(self.peak, memory.peak)
-        self.least = min(memory.available, self.least or memory.available)
+        least = memory.available if self.least is None else self.least
+        self.least = min(memory.available, least)
         if len(self.curve) < _CURVE_SAMPLES:
             at = round(self.timeline.now(), 3)
             self.curve.append(MemorySample(at, {PROCESS: memory.resident}))
