@@ -7,6 +7,7 @@ from typing import Final
 
 _START: Final = re.compile(r"\[(?P<key>[^\[\]]{1,200})\]: \[(?P<value>.*)")
 _MOST_PROPERTIES: Final = 20_000
+_LONGEST_VALUE: Final = 64 << 10
 
 
 def parse_properties(text: str) -> dict[str, str]:
@@ -25,6 +26,8 @@ def parse_properties(text: str) -> dict[str, str]:
         if key and value.endswith("]"):
             found[key] = value[:-1]
             key = ""
+        if len(value) > _LONGEST_VALUE:
+            key = value = ""
         if len(found) == _MOST_PROPERTIES:
             break
     return found

@@ -75,7 +75,10 @@ class FakeServer:
                     if serial not in self.devices:
                         return
                     continue
-                await (self._phone(text, reader, writer) if serial else self._host(text, writer))
+                if serial:
+                    await self._phone(serial, text, reader, writer)
+                else:
+                    await self._host(text, writer)
                 await writer.drain()
                 return
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -109,15 +112,15 @@ class FakeServer:
             writer.write(b"FAIL" + counted(f"unknown host service {text!r}"))
 
     async def _phone(
-        self, text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, serial: str, text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if self.dead:
+        if serial in self.dead:
             writer.write(b"OKAY")
             await reader.read()
         kind, _, rest = text.partition(":")
         if kind in {"shell,v2,raw", "exec"}:
             writer.write(b"OKAY")
-            await self._shell(rest, reader, writer, packets=kind != "exec")
+            await self._shell(f"SERIAL={serial}\n{rest}", reader, writer, packets=kind != "exec")
         elif kind == "sync":
             writer.write(b"OKAY")
             await self._sync(reader, writer)
