@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ import aiohttp
 from harness.devices.appium import guard
 from harness.devices.appium.installation import UIAUTOMATOR2, Installation, find_installation
 from harness.devices.appium.ports import free_ports
-from harness.devices.processes import handles, kill_all
+from harness.devices.processes import family, handles, kill_all
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -172,17 +173,18 @@ async def _answers(port: int, process: asyncio.subprocess.Process) -> bool:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the guard, and with it everything below it."""
-    below = handles({process.pid})
+    """End the guard, and with it everything below it; also where the guard itself was killed."""
+    below = handles(family(process.pid))
     if process.stdin is not None:
         process.stdin.close()
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        await process.wait()
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
     await asyncio.to_thread(kill_all, below, within=1.0)
 
 

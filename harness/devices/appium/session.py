@@ -53,14 +53,15 @@ class SessionLostError(AppiumError):
 
 
 class AppiumSession:
-    """A session that is open. Made by `appium_session`.
+    """A session that is open. Made by `appium_session`. `hide` is kept out of messages.
 
     `call_seconds` is how long a call may take where it says nothing else.
     """
 
-    def __init__(self, driver: WebDriver, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, driver: WebDriver, thread: ThreadPoolExecutor, hide: str = "") -> None:
         self._driver = driver
         self._thread = thread
+        self._hide = hide
         self._lost = ""
         self.call_seconds = CALL_SECONDS
 
@@ -226,7 +227,7 @@ class AppiumSession:
             self._lost = f"{name} did not end within {within:g} s"
             raise SessionLostError(self._lost) from error
         except Exception as error:
-            message, lost = explain(error)
+            message, lost = explain(error, self._hide)
             if lost:
                 self._lost = f"{name}: {message}"
                 raise SessionLostError(self._lost) from error
@@ -275,15 +276,17 @@ async def _open(
         options = AppiumOptions().load_capabilities(capabilities)
         return WebDriver(command_executor=url, options=options, client_config=config)
 
+    # Messages end up in records, and a serial is personal data.
+    hide = str(capabilities.get("appium:udid", ""))
     try:
         driver = await _in_thread(thread, open_it, within)
     except TimeoutError as error:
         raise SessionLostError(f"no session was opened within {within:g} s") from error
     except Exception as error:
-        message, lost = explain(error)
+        message, lost = explain(error, hide)
         kind = SessionLostError if lost else AppiumError
         raise kind(f"no session was opened: {message}") from error
-    return AppiumSession(driver, thread)
+    return AppiumSession(driver, thread, hide)
 
 
 async def _in_thread(thread: ThreadPoolExecutor, call: Callable[[], T], within: float) -> T:
@@ -291,8 +294,11 @@ async def _in_thread(thread: ThreadPoolExecutor, call: Callable[[], T], within: 
         return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
-def explain(error: Exception) -> tuple[str, bool]:
-    """What an error of the client says, in one bounded line, and whether the session is lost."""
+def explain(error: Exception, hide: str = "") -> tuple[str, bool]:
+    """What an error of the client says, in one bounded line, and whether the session is lost.
+
+    `hide` is left out of it.
+    """
     # By name: the client is an extra, and its errors come from two packages below it.
     names = {each.__name__ for each in type(error).__mro__}
     text = str(getattr(error, "msg", None) or error) or type(error).__name__
@@ -300,6 +306,8 @@ def explain(error: Exception) -> tuple[str, bool]:
     lost = bool(names & {"InvalidSessionIdException", "HTTPError", "OSError"})
     if "WebDriverException" not in names:
         said = f"{type(error).__name__}: {said}"
+    if hide:
+        said = said.replace(hide, "(the phone)")
     return said[:_LONGEST_MESSAGE], lost
 
 
@@ -311,4 +319,5 @@ async def _delete(url: str) -> None:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever an app gives
-    return "" if value is None else str(value)[:LONGEST_TEXT]
+    # JSON may hold halves of characters, which no file takes.
+    return "" if value is None else str(value)[:LONGEST_TEXT].encode(errors="replace").decode()

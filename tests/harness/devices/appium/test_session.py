@@ -127,6 +127,7 @@ def test_a_call_that_hangs_loses_the_session_and_nobody_waits_for_it() -> None:
 def test_errors_are_one_bounded_line() -> None:
     message, lost = explain(ConnectionRefusedError("not\n created\nStacktrace:\nat x"))
     assert (message, lost) == ("ConnectionRefusedError: not created", True)
+    assert explain(ConnectionError("no ABC123"), "ABC123")[0] == "ConnectionError: no (the phone)"
     message, lost = explain(RuntimeError("y" * 5000))
     assert len(message) <= 1000
     assert not lost
