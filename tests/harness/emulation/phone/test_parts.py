@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.emulation.phone import hardware, records
 from harness.emulation.phone.isolation import OPEN, Way, ways
 from harness.emulation.phone.peers import Peers, uid_of
-from harness.emulation.phone.root import outermost
+from harness.emulation.phone.root import outermost, python_paths
 from harness.emulation.phone.storage import Storage, used_bytes
 from harness.profiles import PROFILES_DIRECTORY, load_profile
 
@@ -146,3 +146,12 @@ def test_a_note_that_cannot_be_read_is_forgotten(tmp_path: Path, state: Path, te
     made.lock.release()
     records.sweep()
     assert list(state.glob("*.json")) == []
+
+
+def test_python_in_the_phone_shows_no_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", ["", "/", str(tmp_path), str(Path.home()), *sys.path])
+    shown = python_paths()
+    assert not {Path("/"), tmp_path, Path.home()} & set(shown)
+    assert Path(pytest.__file__).parents[1] in shown

@@ -38,14 +38,16 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
 
 
-@pytest.fixture(params=adb_programs() or ["adb"], ids=lambda program: program.split("/")[-4])
+@pytest.fixture(
+    scope="module", params=adb_programs() or ["adb"], ids=lambda program: program.split("/")[-4]
+)
 def adb(request: pytest.FixtureRequest) -> Iterator[AdbServer]:
     yield from _server(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_adb() -> Iterator[AdbServer]:
-    yield from _server((adb_programs() or ["adb"])[-1])
+    yield from _server((adb_programs() or ["adb"])[0])
 
 
 def _server(program: str) -> Iterator[AdbServer]:
