@@ -91,15 +91,16 @@ class RootPlan:
 
 
 def python_paths() -> list[Path]:
-    """What this very program reads while it runs: Python, its packages, its own modules."""
-    paths = [Path(sys.base_prefix), Path(sys.prefix)]
+    """What this very program reads while it runs: Python, its packages, its own modules.
+
+    Not every folder of `sys.path`: a working directory may be among them, and that may be anything.
+    """
+    packages = [Path(entry) for entry in sys.path]
+    packages = [path for path in packages if path.name in ("site-packages", "dist-packages")]
     project = Path(__file__).resolve().parents[3]
-    for entry in sys.path:
-        path = Path(entry)
-        if path.is_absolute() and path != project:
-            paths.append(path)
-    paths += [project / name for name in ("harness", "results", "device_profiles")]
-    return [path for path in paths if path.exists()]
+    own = [project / name for name in ("harness", "results", "device_profiles")]
+    paths = [Path(sys.base_prefix), Path(sys.prefix), *packages, *own]
+    return [path for path in paths if path.exists() and path != Path("/")]
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:

@@ -146,6 +146,7 @@ async def virtual_phone(
     with await asyncio.to_thread((work / LOG_NAME).open, "ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # the working directory is no place for modules
             "-m",
             "harness.emulation.phone",
             stdin=asyncio.subprocess.PIPE,
