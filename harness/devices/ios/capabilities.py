@@ -27,8 +27,6 @@ def base(settings: IosSettings) -> dict[str, Any]:
         "appium:noReset": True,
         "appium:newCommandTimeout": IDLE_SECONDS,
         "appium:wdaLaunchTimeout": WDA_MS,
-        # Pictures of the screen's size cost a call at each start.
-        "appium:includeDeviceCapsToSessionInfo": False,
         **settings.capabilities,
     }
 
