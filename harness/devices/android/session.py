@@ -67,7 +67,7 @@ _LOST: Final = (TransportLostError, CommandError, CommandTimeoutError)
 
 def is_ours(url: str) -> bool:
     """Whether a page is the harness's own, or the empty one that a browser is started with."""
-    return url == "about:blank" or bool(_OURS.match(url))
+    return url == "about:blank" or bool(_OURS.fullmatch(url))
 
 
 def _clock(text: str, timeline: Timeline) -> tuple[datetime, float] | None:

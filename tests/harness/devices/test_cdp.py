@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import WSMsgType, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.devices.cdp import (
-    LARGEST_LIST,
     Cdp,
     CdpError,
     CdpLostError,
@@ -20,56 +17,14 @@ from harness.devices.cdp import (
     browser_socket,
     fetch_json,
 )
+from tests.harness.devices.cdp_browser import Browser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
-    Answer = Callable[[web.WebSocketResponse, dict[str, Any]], Awaitable[None]]
+    from aiohttp import web
 
-
-class Browser:
-    """The other end: a real websocket that answers as a test says."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        self.port = 0
-        self.got: list[dict[str, Any]] = []
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        assert "Origin" not in request.headers
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                self.got.append(json.loads(message.data))
-                await self.answer(socket, self.got[-1])
-        return socket
-
-    async def _json(self, request: web.Request) -> web.StreamResponse:
-        match request.match_info["name"]:
-            case "version":
-                return web.json_response({"Browser": "Chrome/1"})
-            case "huge":
-                return web.Response(body=b"1" * (LARGEST_LIST + 1))
-            case "html":
-                return web.Response(text="<html>")
-        raise web.HTTPNotFound
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Cdp]:
-        app = web.Application()
-        app.router.add_get("/devtools/browser", self._serve)
-        app.router.add_get("/json/{name}", self._json)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        try:
-            async with await Cdp.connect(f"ws://127.0.0.1:{self.port}/devtools/browser") as cdp:
-                yield cdp
-        finally:
-            await runner.cleanup()
+    from tests.harness.devices.cdp_browser import Answer
 
 
 def run(answer: Answer, test: Callable[[Browser, Cdp], Coroutine[Any, Any, None]]) -> Browser:

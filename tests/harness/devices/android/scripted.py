@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from harness.devices.android.adb import (
@@ -15,6 +16,8 @@ from harness.devices.android.adb import (
 from harness.devices.android.shell import command_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.devices.android.adb import Phone
 
 Answer = str | int | type[Exception] | Callable[[str], str]
@@ -31,6 +34,8 @@ class ScriptedPhone:
         self.asked: list[str] = []
         self.log: asyncio.Queue[str | Exception | None] = asyncio.Queue()
         self.comes_back = False
+        self.ports: list[str] = []
+        self.pushed: dict[str, str] = {}
         self.marks_arrive = True
 
     def as_phone(self) -> Phone:
@@ -70,6 +75,17 @@ class ScriptedPhone:
     def say(self, *lines: str | Exception | None) -> None:
         for line in lines:
             self.log.put_nowait(line)
+
+    @asynccontextmanager
+    async def reverse(self, remote: str, local: str) -> AsyncIterator[None]:
+        self.ports.append(f"{remote} {local}")
+        try:
+            yield
+        finally:
+            self.ports.remove(f"{remote} {local}")
+
+    async def push(self, local: Path, remote: str) -> None:
+        self.pushed[remote] = local.name
 
     async def wait_until_back(self, *, within: float) -> bool:
         assert within > 0
