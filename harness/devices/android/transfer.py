@@ -56,7 +56,7 @@ async def push(
         await _refuse_if_full(phone, local, size, remote)
         part = remote + _SUFFIX
         try:
-            sent = await _send(phone, file, size, part, progress)
+            sent = await send(phone, file, size, part, progress)
             await _verify(phone, part, *sent)
             await phone.run(["mv", "-f", part, remote])
         except TransportLostError:
@@ -112,9 +112,15 @@ async def _stat(phone: Phone, path: str) -> sync.RemoteFile | None:
         return await sync.remote_file(stream, path, v2=v2)
 
 
-async def _send(
+async def send(
     phone: Phone, file: BinaryIO, size: int, part: str, progress: Callable[[int, int], None]
 ) -> tuple[int, str]:
+    """Send a file without a look before or after; the bytes sent and their SHA-256.
+
+    Raises:
+        CommandError: the phone refused it.
+        TransportLostError: the phone is gone, or takes nothing any more.
+    """
     try:
         async with _stream(phone) as (stream, moved):
 
