@@ -264,8 +264,20 @@ class Laboratory:
             UserError: the app is not on the phone, or something that Appium needs is missing.
         """
         from harness.devices.appium.native_app import run_native_app  # noqa: PLC0415 - an extra
+        from harness.devices.ios.apps import IosApp  # noqa: PLC0415 - an extra
+        from harness.devices.ios.native_app import run_ios_app  # noqa: PLC0415 - an extra
 
         async def ask(device: Device, _: Server) -> Record:
+            if isinstance(asked.app, IosApp):
+                record, _said = await run_ios_app(
+                    device,
+                    asked.app,
+                    asked.question,
+                    results=self._settings.trial.results,
+                    run_id=self._settings.trial.run_id,
+                    progress=lambda text: self._say(f"{profile.id}: {text}"),
+                )
+                return record
             result = await run_native_app(
                 device,
                 asked.app,

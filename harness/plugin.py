@@ -266,6 +266,8 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
         return False
     if item.get_closest_marker("binary") and config.option.binary is None:
         return False
+    if not _app_fits(item):
+        return False
     for name in NAMED_SUITES:
         if item.get_closest_marker(name) and not (
             re.search(rf"\b{name}\b", config.option.markexpr) or _is_named(config, item)
@@ -273,6 +275,13 @@ def _is_wanted(config: pytest.Config, item: pytest.Item) -> bool:
             return False
     marker, profile = item.get_closest_marker("devices"), _profile_of(item)
     return marker is None or profile is None or bool(marker.kwargs["where"](profile))
+
+
+def _app_fits(item: pytest.Item) -> bool:
+    """Whether a test asks an app of its device's kind, or none at all."""
+    callspec, profile = getattr(item, "callspec", None), _profile_of(item)
+    asked = callspec.params.get("asked_app") if callspec else None
+    return asked is None or profile is None or asked.app.platform == profile.kind
 
 
 def _is_named(config: pytest.Config, item: pytest.Item) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.native_app,
-    pytest.mark.devices(where=lambda profile: profile.kind == "android"),
+    pytest.mark.devices(where=lambda profile: profile.kind in {"android", "ios"}),
 ]
 
 
@@ -39,4 +39,5 @@ def test_the_app_answers(record: Record) -> None:
     measurement = record.measurement
     assert measurement is not None
     assert measurement.first_token_seconds, "an answer without a first token"
-    assert measurement.memory.engine_bytes, "nobody saw the app's memory"
+    if record.device.kind == "android":  # iOS shows nobody another app's memory
+        assert measurement.memory.engine_bytes, "nobody saw the app's memory"

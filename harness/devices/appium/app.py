@@ -229,6 +229,11 @@ class App(_Section):
     notes: str = ""
 
     @property
+    def platform(self) -> Literal["android", "ios"]:
+        """The kind of profiles that it runs on."""
+        return "android"
+
+    @property
     def runtime(self) -> str:
         """The runtime's id in records."""
         return f"{RUNTIME}{self.id}"

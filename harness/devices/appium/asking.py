@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.devices.appium.app import App, find_app
 from harness.devices.appium.app_record import Question
+from harness.devices.ios.apps import load_ios_apps
 from harness.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def asked_apps(config: pytest.Config, profiles: Sequence[Profile]) -> tuple[Aske
     option = config.option
     if not option.app:
         return ()
-    if not any(profile.kind == "android" for profile in profiles):
+    if not any(profile.kind in {"android", "ios"} for profile in profiles):
         raise UserError(
             "--app is for phones, and no --device of this run is one",
             "add for example --device=pixel7, and --emulate where there is no phone",
@@ -78,7 +79,7 @@ def asked_apps(config: pytest.Config, profiles: Sequence[Profile]) -> tuple[Aske
     asked = []
     for word in option.app:
         name, _, model = word.partition(":")
-        app = find_app(name)
+        app = load_ios_apps().get(name) or find_app(name)
         for label in labels(app, model):
             question = Question(
                 option.app_prompt or prompt_of(option.prompt_tokens),

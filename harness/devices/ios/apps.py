@@ -8,7 +8,7 @@ accessibility id (`description`), a class (`XCUIElementTypeTextView`), or an XPa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -45,6 +45,11 @@ class IosApp(App):
                     " id), or xpath with @label"
                 )
         return self
+
+    @property
+    def platform(self) -> Literal["android", "ios"]:
+        """See `App.platform`."""
+        return "ios"
 
     @property
     def bundle_id(self) -> str:

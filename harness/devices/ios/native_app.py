@@ -13,6 +13,7 @@ from harness.devices.appium.driving import AppLog, Driver
 from harness.devices.appium.measuring import Measured, measure
 from harness.devices.appium.session import AppiumError, SessionLostError, appium_session
 from harness.devices.ios import capabilities
+from harness.devices.ios.device import IosDevice
 from harness.devices.ios.reports import evidence_of, parse_report
 from harness.devices.ios.session import CRASH_LOG, SETTLE_SECONDS
 from harness.errors import UserError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.devices.appium.session import AppiumSession
+    from harness.devices.base import Device
     from harness.devices.ios.apps import IosApp
-    from harness.devices.ios.device import IosDevice
     from results.record import Record
 
 __all__ = ["Question", "run_ios_app"]
@@ -37,7 +38,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 async def run_ios_app(
-    device: IosDevice,
+    device: Device,
     app: IosApp,
     question: Question,
     *,
@@ -59,6 +60,8 @@ async def run_ios_app(
         UserError: the device cannot be reached, or the app is not on it.
         DeviceLostError: the device is gone before anything began.
     """
+    if not isinstance(device, IosDevice):
+        raise UserError(f"{app.name} is an app of iOS", f"{device.profile.name} is no iOS device")
     model = app.model(question.model)
     trial_id, started_at = uuid.uuid4().hex, datetime.now(UTC)
     folder = results / "trials" / trial_id
