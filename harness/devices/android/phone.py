@@ -209,7 +209,8 @@ class Phone:
             if state == states.READY:
                 booted = await self._finish("getprop sys.boot_completed", within=PING_SECONDS)
                 return booted.out.strip() == b"1"
-            if _TCP_SERIAL.fullmatch(self.serial):
+            # One that asks its user whether to trust this computer must not be asked again.
+            if _TCP_SERIAL.fullmatch(self.serial) and state in {None, "offline"}:
                 if state is not None:
                     await self.adb.disconnect(self.serial)
                 await self.adb.connect(self.serial)
