@@ -59,12 +59,8 @@ def read_apk(file: IO[bytes]) -> Manifest:
         ApkError: it is none, or is not well-formed.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            info = archive.getinfo("AndroidManifest.xml")
-            if info.file_size > _LARGEST_MANIFEST:
-                raise ApkError("the manifest is too large")
-            with archive.open(info) as entry:
-                data = entry.read(_LARGEST_MANIFEST)
+        with zipfile.ZipFile(file) as archive, archive.open("AndroidManifest.xml") as entry:
+            data = entry.read(_LARGEST_MANIFEST)
     except (
         zipfile.BadZipFile,
         KeyError,

@@ -48,7 +48,7 @@ def memory_kilobytes(profile: Profile, used: int) -> dict[str, int]:
 def values(profile: Profile, state: State, used: int) -> dict[str, str]:
     """What stands for each placeholder; `used` is the bytes that apps use."""
     battery, memory = state.battery, memory_kilobytes(profile, used)
-    total, free = state.storage.total >> 10, state.storage.free >> 10
+    total, free = state.storage.total >> 10, state.storage.available >> 10
     return {
         "battery.level": str(battery.level),
         "battery.temperature": str(round(battery.celsius * 10)),

@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
     from harness.emulation.phone.android.state import State
 
-_NO_VALUE: Final = frozenset({"-D", "-N", "-R", "--attach-agent-bind", "--streaming",
-                              "--track-allocation", "--task-overlay", "--lock-task",
-                              "--allow-background-activity-starts", "--receiver-foreground",
-                              "--receiver-registered-only", "--receiver-replace-pending",
-                              "--selector", "--debug-log-resolution"})  # fmt: skip
-_ONE_VALUE: Final = frozenset({"--user", "--display", "--windowingMode", "--activityType", "--task",
-                               "--start-profiler", "-P", "--sampling", "-i", "--receiver-permission",
-                               "--splashscreen-icon"})  # fmt: skip
-_EXTRAS: Final = frozenset({"-e", "--es", "--ez", "--ei", "--el", "--ef", "--ed", "--eu", "--ecn",
-                            "--eia", "--eial", "--ela", "--elal", "--efa", "--efal", "--esa",
-                            "--esal"})  # fmt: skip
+_KEPT: Final = frozenset({"-a", "-d", "-t", "-n", "-p"})
+_NO_VALUE: Final = frozenset({
+    "-D", "-N", "-R", "-S", "-W", "--attach-agent-bind", "--streaming", "--track-allocation",
+    "--task-overlay", "--lock-task", "--allow-background-activity-starts",
+    "--receiver-foreground", "--receiver-registered-only", "--receiver-replace-pending",
+    "--selector", "--debug-log-resolution",
+})  # fmt: skip
+_NO_VALUE_STARTS: Final = ("--activity-", "--grant-", "--exclude-", "--include-")
+_ONE_VALUE: Final = frozenset({
+    "--user", "--display", "--windowingMode", "--activityType", "--task", "--start-profiler",
+    "-P", "--sampling", "-i", "--receiver-permission", "--splashscreen-icon",
+})  # fmt: skip
+_EXTRAS: Final = frozenset({
+    "-e", "--es", "--ez", "--ei", "--el", "--ef", "--ed", "--eu", "--ecn", "--eia", "--eial",
+    "--ela", "--elal", "--efa", "--efal", "--esa", "--esal",
+})  # fmt: skip
 _BROWSABLE: Final = re.compile(r"(https?|about|chrome|data|blob|file):")
 _COMPONENT: Final = re.compile(r"[\w.]+/[\w.$]+")
 _PACKAGE: Final = re.compile(r"[A-Za-z]\w*(\.\w+)+")
@@ -41,7 +46,66 @@ class Request:
     intent: Intent
     wait: bool = False
     stop: bool = False
-    strange: tuple[str, ...] = ()
+
+
+class _Words:
+    """The words while they are read."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.rest = list(words)
+        self.values: dict[str, str] = {}
+        self.extras: dict[str, str] = {}
+        self.categories: list[str] = []
+        self.flags = 0
+        self.seen: set[str] = set()
+
+    def read(self) -> None:
+        """Read all of them.
+
+        Raises:
+            BadIntentError: an option lacks its value, or is none.
+        """
+        while self.rest:
+            word = self.rest.pop(0)
+            if word.startswith("-"):
+                self._option(word)
+            elif _COMPONENT.fullmatch(word):
+                self.values.setdefault("-n", word)
+            elif ":" in word:
+                self.values.setdefault("-d", word)
+            else:
+                self.values.setdefault("-p", word)
+
+    def _value(self, option: str) -> str:
+        if not self.rest:
+            raise BadIntentError(f'Error: Argument expected after "{option}"\n')
+        return self.rest.pop(0)
+
+    def _option(self, word: str) -> None:
+        if word in _KEPT:
+            self.values[word] = self._value(word)
+        elif word == "-c":
+            self.categories.append(self._value(word))
+        elif word == "-f":
+            self.flags |= _number(self._value(word))
+        elif word in _EXTRAS:
+            name = self._value(word)
+            self.extras[name] = self._value(word)
+        elif word == "--esn":
+            self.extras[self._value(word)] = ""
+        elif word in _ONE_VALUE:
+            self._value(word)
+        elif word in _NO_VALUE or word.startswith(_NO_VALUE_STARTS):
+            self.seen.add(word)
+        else:
+            raise BadIntentError(f"Error: Unknown option: {word}\n")
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise BadIntentError(f"Error: Bad number: {text}\n") from error
 
 
 def parse_request(words: Sequence[str]) -> Request:
@@ -50,69 +114,24 @@ def parse_request(words: Sequence[str]) -> Request:
     Raises:
         BadIntentError: an option lacks its value, or is none.
     """
-    rest = list(words)
-    values: dict[str, str] = {}
-    extras: dict[str, str] = {}
-    categories: list[str] = []
-    flags = 0
-    wait = stop = False
-
-    def value(option: str) -> str:
-        if not rest:
-            raise BadIntentError(f'Error: Argument expected after "{option}"\n')
-        return rest.pop(0)
-
-    while rest:
-        word = rest.pop(0)
-        if word in {"-a", "-d", "-t", "-n", "-p"}:
-            values[word] = value(word)
-        elif word == "-c":
-            categories.append(value(word))
-        elif word == "-f":
-            text = value(word)
-            try:
-                flags |= int(text, 0)
-            except ValueError as error:
-                raise BadIntentError(f"Error: Bad number: {text}\n") from error
-        elif word in _EXTRAS:
-            name = value(word)
-            extras[name] = value(word)
-        elif word == "--esn":
-            extras[value(word)] = ""
-        elif word == "-W":
-            wait = True
-        elif word == "-S":
-            stop = True
-        elif word in _ONE_VALUE:
-            value(word)
-        elif word in _NO_VALUE or word.startswith(
-            ("--activity-", "--grant-", "--exclude-", "--include-")
-        ):
-            pass
-        elif word.startswith("-"):
-            raise BadIntentError(f"Error: Unknown option: {word}\n")
-        elif _COMPONENT.fullmatch(word):
-            values.setdefault("-n", word)
-        elif ":" in word:
-            values.setdefault("-d", word)
-        else:
-            values.setdefault("-p", word)
-    component = values.get("-n")
+    read = _Words(words)
+    read.read()
+    component = read.values.get("-n")
     if component is not None and not _COMPONENT.fullmatch(component):
         raise BadIntentError(f"Error: Bad component name: {component}\n")
     return Request(
         Intent(
-            action=values.get("-a"),
-            data=values.get("-d"),
-            mime=values.get("-t"),
-            categories=tuple(categories),
+            action=read.values.get("-a"),
+            data=read.values.get("-d"),
+            mime=read.values.get("-t"),
+            categories=tuple(read.categories),
             component=component,
-            package=values.get("-p"),
-            flags=flags,
-            extras=extras,
+            package=read.values.get("-p"),
+            flags=read.flags,
+            extras=read.extras,
         ),
-        wait=wait,
-        stop=stop,
+        wait="-W" in read.seen,
+        stop="-S" in read.seen,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from harness.emulation.phone.android.logcat import Logcat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 #: Exits that `dumpsys activity exit-info` keeps a package (`APP_EXIT_INFO_HISTORY_LIST_SIZE`).
 KEPT_EXITS: Final = 16
@@ -153,10 +155,22 @@ class Thermal:
 
 @dataclass(slots=True)
 class Storage:
-    """Bytes of `/data`."""
+    """Bytes of `/data`; `folder` is where it really is, whose disk may have less."""
 
     total: int = 128 * 10**9
     free: int = 60 * 10**9
+    folder: Path | None = None
+
+    @property
+    def available(self) -> int:
+        """What apps can still store."""
+        if self.folder is None:
+            return self.free
+        try:
+            disk = os.statvfs(self.folder)
+        except OSError:
+            return self.free
+        return min(self.free, disk.f_bavail * disk.f_frsize)
 
 
 @dataclass(slots=True)

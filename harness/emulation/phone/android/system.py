@@ -77,6 +77,7 @@ class AndroidSystem:
         limit = scope.limits.memory_bytes if scope else None
         state = first_state(profile, memory_bytes=limit, browser_version=version)
         state.on_unknown = place.unknown
+        state.storage.folder = place.path("/data")
         self._samples = load_samples()
         for number, sample in enumerate(self._samples.values()):
             package = package_of(sample, number)
@@ -185,4 +186,5 @@ class NoBrowser(PlainApp):
         Raises:
             LaunchError: with the reason.
         """
+        del intent
         raise LaunchError(self._reason)

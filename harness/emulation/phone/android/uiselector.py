@@ -1,8 +1,8 @@
 """Android's `UiSelector` as text, as tests send it (`-android uiautomator`).
 
 Understood: `new UiSelector().text("x").instance(1)` with the methods below, and
-`new UiScrollable(...).scrollIntoView(new UiSelector()...)`, of which only the inner selector counts:
-everything is on the screen here.
+`new UiScrollable(...).scrollIntoView(new UiSelector()...)`, of which only the inner selector
+counts: everything is on the screen here.
 """
 
 from __future__ import annotations

@@ -21,12 +21,15 @@ _TOKEN: Final = re.compile(
     r"|(?P<op>//|::|\.\.|!=|<=|>=|[\[\]()/@,|=<>.*+])"
     r"|(?P<name>[A-Za-z_][\w.$-]*))"
 )
+_NAME: Final = re.compile(r"[A-Za-z_][\w.$-]*")
 _LONGEST: Final = 4000
 _DEEPEST: Final = 40
 
 Value = str | float | bool | list[Element]
 #: (node, position, size) -> value
 Expression = Callable[[Element, int, int], Value]
+#: axis, name of the element or `*`, predicates
+_Step = tuple[str, str, list[Expression]]
 
 
 class XPathError(Exception):
@@ -51,37 +54,42 @@ class _Document:
         return [node] if parent is None else list(parent)
 
     def axis(self, name: str, node: Element) -> list[Element]:
-        match name:
-            case "child":
-                return list(node)
-            case "self":
-                return [node]
-            case "descendant":
-                return list(node.iter())[1:]
-            case "descendant-or-self":
-                return list(node.iter())
-            case "parent":
-                return [self.parent[node]] if node in self.parent else []
-            case "ancestor" | "ancestor-or-self":
-                found = [node] if name.endswith("self") else []
-                while node in self.parent:
-                    node = self.parent[node]
-                    found.append(node)
-                return found
-            case "following-sibling":
-                every = self.siblings(node)
-                return every[every.index(node) + 1 :]
-            case "preceding-sibling":
-                every = self.siblings(node)
-                return every[: every.index(node)][::-1]
-            case "following":
-                inside = len(list(node.iter()))
-                return self.order[self.place[node] + inside :]
-            case "preceding":
-                above = set(self.axis("ancestor", node))
-                return [n for n in self.order[: self.place[node]] if n not in above][::-1]
-            case _:
-                raise XPathError(f"unknown axis {name}")
+        """The nodes of an axis, the nearest first."""
+        axes: dict[str, Callable[[Element], list[Element]]] = {
+            "child": list,
+            "self": lambda at: [at],
+            "descendant": lambda at: list(at.iter())[1:],
+            "descendant-or-self": lambda at: list(at.iter()),
+            "parent": lambda at: self._above(at)[:1],
+            "ancestor": self._above,
+            "ancestor-or-self": lambda at: [at, *self._above(at)],
+            "following-sibling": self._after,
+            "preceding-sibling": self._before,
+            "following": lambda at: self.order[self.place[at] + len(list(at.iter())) :],
+            "preceding": self._preceding,
+        }
+        if name not in axes:
+            raise XPathError(f"unknown axis {name}")
+        return axes[name](node)
+
+    def _above(self, node: Element) -> list[Element]:
+        found = []
+        while node in self.parent:
+            node = self.parent[node]
+            found.append(node)
+        return found
+
+    def _after(self, node: Element) -> list[Element]:
+        every = self.siblings(node)
+        return every[every.index(node) + 1 :]
+
+    def _before(self, node: Element) -> list[Element]:
+        every = self.siblings(node)
+        return every[: every.index(node)][::-1]
+
+    def _preceding(self, node: Element) -> list[Element]:
+        above = set(self._above(node))
+        return [each for each in self.order[: self.place[node]] if each not in above][::-1]
 
 
 def find_all(root: Element, expression: str) -> list[Element]:
@@ -184,14 +192,14 @@ class _Parser:
         return union
 
     def _path(self) -> Expression:
-        token = self._peek()
-        if token[:1] in {"'", '"'}:
+        word = self._peek()
+        if word[:1] in {"'", '"'}:
             self._next()
-            return lambda *_: token[1:-1]
-        if token[:1].isdigit():
+            return lambda *_: word[1:-1]
+        if word[:1].isdigit():
             self._next()
-            return lambda *_: float(token)
-        if token == "(":
+            return lambda *_: float(word)
+        if word == "(":
             return self._parenthesised()
         if self._peek(1) == "(" and self._peek() not in {"text", "node"}:
             return self._function()
@@ -238,36 +246,33 @@ class _Parser:
 
         return run
 
-    def _steps(self, *, first: bool = False) -> list[tuple[str, str, list[Expression]]]:
-        steps: list[tuple[str, str, list[Expression]]] = []
-        while True:
-            deep = False
-            if not first:
-                if self._peek() not in {"/", "//"}:
-                    return steps
-                deep = self._next() == "//"
-                if not self._peek() or self._peek() in {"]", ")", "|"}:
-                    return steps
-            first = False
-            axis = "child"
-            if deep:
+    def _steps(self, *, first: bool = False) -> list[_Step]:
+        """The steps of a path; with `first`, one stands before the first slash."""
+        steps: list[_Step] = [self._step()] if first else []
+        while self._peek() in {"/", "//"}:
+            if self._next() == "//":
                 steps.append(("descendant-or-self", "*", []))
-            if self._take(".."):
-                steps.append(("parent", "*", []))
-                continue
-            if self._take("."):
-                steps.append(("self", "*", []))
-                continue
-            if self._peek(1) == "::":
-                axis = self._next()
-                self._next()
-            test = self._next()
-            if test == "node" and self._take("("):
-                self._need(")")
-                test = "*"
-            if test != "*" and not re.fullmatch(r"[A-Za-z_][\w.$-]*", test):
-                raise XPathError(f"{test!r} is not the name of an element")
-            steps.append((axis, test, self._predicates()))
+            if not self._peek() or self._peek() in {"]", ")", "|"}:
+                return steps
+            steps.append(self._step())
+        return steps
+
+    def _step(self) -> _Step:
+        if self._take(".."):
+            return "parent", "*", []
+        if self._take("."):
+            return "self", "*", []
+        axis = "child"
+        if self._peek(1) == "::":
+            axis = self._next()
+            self._next()
+        test = self._next()
+        if test == "node" and self._take("("):
+            self._need(")")
+            test = "*"
+        if test != "*" and not _NAME.fullmatch(test):
+            raise XPathError(f"{test!r} is not the name of an element")
+        return axis, test, self._predicates()
 
     def _predicates(self) -> list[Expression]:
         found = []
@@ -276,9 +281,7 @@ class _Parser:
             self._need("]")
         return found
 
-    def _walk(
-        self, start: list[Element], steps: list[tuple[str, str, list[Expression]]]
-    ) -> list[Element]:
+    def _walk(self, start: list[Element], steps: list[_Step]) -> list[Element]:
         current = start
         for axis, test, predicates in steps:
             found: list[Element] = []

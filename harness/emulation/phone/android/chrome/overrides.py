@@ -177,5 +177,5 @@ class Overrides:
         if (session, origin) in self._origins:
             return
         self._origins.add((session, origin))
-        quota = {"origin": origin, "quotaSize": int(self._state.storage.free * _ORIGIN_SHARE)}
+        quota = {"origin": origin, "quotaSize": int(self._state.storage.available * _ORIGIN_SHARE)}
         self.protocol.send("Storage.overrideQuotaForOrigin", quota, session)

@@ -227,34 +227,47 @@ def _moment(text: str) -> int | float:
 
 def commands(phone: Phone) -> dict[str, Command]:
     """The family's commands."""
-    log = phone.state.log
+    return Log(phone).commands()
 
-    async def logcat(argv: Sequence[str], io: CommandIO) -> int:
+
+class Log:
+    """The log's commands."""
+
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._log = phone.state.log
+
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {"logcat": self._logcat, "log": self._write}
+
+    async def _logcat(self, argv: Sequence[str], io: CommandIO) -> int:
         try:
             options = parse(argv[1:])
         except OptionError as error:
-            count_unknown(phone.state, argv)
+            count_unknown(self._phone.state, argv)
             await io.err(str(error))
             return 1
         if options.clear:
-            log.clear(options.buffers)
+            self._log.clear(options.buffers)
         if options.size is not None:
-            log.limits.update(dict.fromkeys(options.buffers, options.size))
+            self._log.limits.update(dict.fromkeys(options.buffers, options.size))
         if options.sizes:
             await io.out(
                 "".join(
-                    _size_line(name, log.limits[name], log.used(name)) for name in options.buffers
+                    _size_line(name, self._log.limits[name], self._log.used(name))
+                    for name in options.buffers
                 )
             )
         if options.clear or options.sizes or options.size is not None or options.last:
             return 0
-        return await _print(options, io)
+        return await self._print(options, io)
 
-    async def _print(options: Options, io: CommandIO) -> int:
+    async def _print(self, options: Options, io: CommandIO) -> int:
         seen: set[str] = set()
         left = options.most
-        last = log.last
-        entries = log.entries(options.buffers)
+        last = self._log.last
+        entries = self._log.entries(options.buffers)
         if isinstance(options.tail, int):
             entries = entries[-options.tail :] if options.tail else []
         elif options.tail is not None:
@@ -276,10 +289,10 @@ def commands(phone: Phone) -> dict[str, Command]:
                 await io.out(text)
             if options.dump or left == 0:
                 return 0
-            await log.changed(last)
-            entries, last = log.entries(options.buffers, after=last), log.last
+            await self._log.changed(last)
+            entries, last = self._log.entries(options.buffers, after=last), self._log.last
 
-    async def write(argv: Sequence[str], io: CommandIO) -> int:
+    async def _write(self, argv: Sequence[str], io: CommandIO) -> int:
         tag, priority, words = "log", "I", list(argv[1:])
         while words and words[0].startswith("-"):
             option = words.pop(0)
@@ -299,10 +312,8 @@ def commands(phone: Phone) -> dict[str, Command]:
                 message += piece.decode("utf-8", "replace")
                 if len(message) > ENTRY_BYTES:
                     break
-        log.write(priority, tag, message, pid=2000 + int(time.time()) % 20_000, uid=SHELL_UID)
+        self._log.write(priority, tag, message, pid=2000 + int(time.time()) % 20_000, uid=SHELL_UID)
         return 0
-
-    return {"logcat": logcat, "log": write}
 
 
 def _size_line(name: str, limit: int, used: int) -> str:

@@ -33,7 +33,7 @@ _FEATURES: Final = (
 
 def commands(phone: Phone) -> dict[str, Command]:
     """The family's commands."""
-    table = {**_queries(phone), **_changes(phone), **_installs(phone)}
+    table = {**Queries(phone).commands(), **Changes(phone).commands(), **Installs(phone).commands()}
     return {"pm": Subcommands(phone.state, "pm", table)}
 
 
@@ -49,26 +49,39 @@ def _plain(words: Sequence[str]) -> list[str]:
     return result
 
 
-def _queries(phone: Phone) -> dict[str, Command]:
-    packages = phone.state.packages
+class Queries:
+    """What is installed."""
 
-    async def path(argv: Sequence[str], io: CommandIO) -> int:
-        package = packages.get(" ".join(_plain(argv[1:])))
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._packages = phone.state.packages
+
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {
+            "path": self._path,
+            "list": self._list,
+            "resolve-activity": self._resolve_activity,
+            "has-feature": self._has_feature,
+        }
+
+    async def _path(self, argv: Sequence[str], io: CommandIO) -> int:
+        package = self._packages.get(" ".join(_plain(argv[1:])))
         if package is None:
             return 1
         await io.out(f"package:{package.path}\n")
         return 0
 
-    async def list_(argv: Sequence[str], io: CommandIO) -> int:
+    async def _list(self, argv: Sequence[str], io: CommandIO) -> int:
         match list(argv[1:2]):
             case ["packages" | "package"]:
-                await io.out(_packages(phone, argv[2:]))
+                await io.out(_packages(self._phone, argv[2:]))
             case ["instrumentation"]:
                 await io.out(
                     "".join(
                         f"instrumentation:{each.name}/{each.instrumentation} "
                         f"(target={each.target})\n"
-                        for each in packages.values()
+                        for each in self._packages.values()
                         if each.instrumentation
                     )
                 )
@@ -79,24 +92,24 @@ def _queries(phone: Phone) -> dict[str, Command]:
             case ["libraries" | "permissions" | "permission-groups"]:
                 pass
             case words:
-                count_unknown(phone.state, ["pm", *argv])
+                count_unknown(self._phone.state, ["pm", *argv])
                 await io.err(f"Error: unknown list type '{' '.join(words)}'\n")
                 return 255
         return 0
 
-    async def resolve_activity(argv: Sequence[str], io: CommandIO) -> int:
+    async def _resolve_activity(self, argv: Sequence[str], io: CommandIO) -> int:
         words = [
             word for word in argv[1:] if word not in {"--brief", "--components", "--query-flags"}
         ]
         try:
             request = parse_request(words)
         except BadIntentError as error:
-            count_unknown(phone.state, ["pm", *argv])
+            count_unknown(self._phone.state, ["pm", *argv])
             await io.err(str(error))
             return 255
-        android = phone.place.profile.android
-        package = resolve(phone.state, request.intent, android.package if android else "")
-        installed = packages.get(package or "")
+        android = self._phone.place.profile.android
+        package = resolve(self._phone.state, request.intent, android.package if android else "")
+        installed = self._packages.get(package or "")
         if installed is None or installed.component is None:
             await io.out("No activity found\n")
             return 0
@@ -114,17 +127,10 @@ def _queries(phone: Phone) -> dict[str, Command]:
             )
         return 0
 
-    async def has_feature(argv: Sequence[str], io: CommandIO) -> int:
+    async def _has_feature(self, argv: Sequence[str], io: CommandIO) -> int:
         there = any(name.partition("=")[0] in argv for name in _FEATURES)
         await io.out(f"{str(there).lower()}\n")
         return 0
-
-    return {
-        "path": path,
-        "list": list_,
-        "resolve-activity": resolve_activity,
-        "has-feature": has_feature,
-    }
 
 
 def _packages(phone: Phone, words: Sequence[str]) -> str:
@@ -145,36 +151,50 @@ def _packages(phone: Phone, words: Sequence[str]) -> str:
     return lines
 
 
-def _changes(phone: Phone) -> dict[str, Command]:
-    packages = phone.state.packages
+class Changes:
+    """Clearing, removing, granting."""
 
-    async def clear(argv: Sequence[str], io: CommandIO) -> int:
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._packages = phone.state.packages
+
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {
+            "clear": self._clear,
+            "uninstall": self._uninstall,
+            "grant": self._grant,
+            "revoke": self._grant,
+            "trim-caches": self._nothing,
+        }
+
+    async def _clear(self, argv: Sequence[str], io: CommandIO) -> int:
         name = " ".join(_plain(argv[1:]))
-        if name not in packages:
+        if name not in self._packages:
             await io.out("Failed\n")
             return 1
-        await phone.force_stop(name)
-        if app := phone.app(name):
+        await self._phone.force_stop(name)
+        if app := self._phone.app(name):
             await app.clear()
         await io.out("Success\n")
         return 0
 
-    async def uninstall(argv: Sequence[str], io: CommandIO) -> int:
+    async def _uninstall(self, argv: Sequence[str], io: CommandIO) -> int:
         name = " ".join(_plain(argv[1:])[:1])
-        package = packages.get(name)
+        package = self._packages.get(name)
         if package is None or package.system:
             await io.out("Failure [DELETE_FAILED_INTERNAL_ERROR]\n")
             return 1
-        await phone.force_stop(name)
-        if app := phone.apps.pop(name, None):
+        await self._phone.force_stop(name)
+        if app := self._phone.apps.pop(name, None):
             await app.clear()
-        del packages[name]
+        del self._packages[name]
         await io.out("Success\n")
         return 0
 
-    async def grant(argv: Sequence[str], io: CommandIO) -> int:
+    async def _grant(self, argv: Sequence[str], io: CommandIO) -> int:
         words = _plain(argv[1:])
-        if len(words) < 2 or words[0] not in packages:  # noqa: PLR2004 - PACKAGE PERMISSION
+        if len(words) < 2 or words[0] not in self._packages:  # noqa: PLR2004 - PACKAGE PERMISSION
             await io.err(
                 f"Exception occurred while executing '{argv[0]}':\n"
                 f"java.lang.IllegalArgumentException: Unknown package: "
@@ -183,29 +203,35 @@ def _changes(phone: Phone) -> dict[str, Command]:
             return 255
         return 0
 
-    async def nothing(argv: Sequence[str], io: CommandIO) -> int:
+    async def _nothing(self, argv: Sequence[str], io: CommandIO) -> int:
         del argv, io
         return 0
 
-    return {
-        "clear": clear,
-        "uninstall": uninstall,
-        "grant": grant,
-        "revoke": grant,
-        "trim-caches": nothing,
-    }
 
+class Installs:
+    """Installing, at once or by sessions."""
 
-def _installs(phone: Phone) -> dict[str, Command]:
-    sessions: dict[str, list[bytes]] = {}
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._sessions: dict[str, list[bytes]] = {}
 
-    async def from_stdin(size: int, io: CommandIO) -> bytes:
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {
+            "install": self._install,
+            "install-create": self._create,
+            "install-write": self._write,
+            "install-commit": self._commit,
+            "install-abandon": self._abandon,
+        }
+
+    async def _from_stdin(self, size: int, io: CommandIO) -> bytes:
         data = bytearray()
         while len(data) < size and (piece := await io.stdin()):
             data += piece
         return bytes(data[:size])
 
-    async def finish(data: bytes, io: CommandIO) -> int:
+    async def _finish(self, data: bytes, io: CommandIO) -> int:
         try:
             manifest = read_apk(streams.BytesIO(data))
         except ApkError as error:
@@ -215,13 +241,13 @@ def _installs(phone: Phone) -> dict[str, Command]:
         if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name):
             await io.out(f"Failure [INSTALL_PARSE_FAILED_BAD_PACKAGE_NAME: {name[:100]}]\n")
             return 1
-        before = phone.state.packages.get(name)
-        await phone.force_stop(name)
-        phone.apps.pop(name, None)
+        before = self._phone.state.packages.get(name)
+        await self._phone.force_stop(name)
+        self._phone.apps.pop(name, None)
         token = secrets.token_urlsafe(12)
-        phone.state.packages[name] = Package(
+        self._phone.state.packages[name] = Package(
             name=name,
-            uid=before.uid if before else phone.state.next_uid(),
+            uid=before.uid if before else self._phone.state.next_uid(),
             version=manifest.version or "1.0",
             version_code=manifest.version_code or 1,
             activity=manifest.activity,
@@ -232,70 +258,60 @@ def _installs(phone: Phone) -> dict[str, Command]:
         await io.out("Success\n")
         return 0
 
-    async def read(path: str, io: CommandIO) -> bytes | None:
+    async def _read(self, path: str, io: CommandIO) -> bytes | None:
         try:
-            file = phone.place.path(path)
-            if file.stat().st_size > _LARGEST_APK:
-                raise OSError(27, "File too large")
-            return file.read_bytes()
+            with self._phone.place.path(path).open("rb") as file:
+                return file.read(_LARGEST_APK)
         except OSError as error:
             await io.err(f"Error: failed to open file: {path} ({error.strerror})\n")
             return None
 
-    def size_of(argv: Sequence[str]) -> int:
+    def _size_of(self, argv: Sequence[str]) -> int:
         text = argv[argv.index("-S") + 1] if "-S" in argv[:-1] else ""
         return min(int(text), _LARGEST_APK) if re.fullmatch(r"\d{1,10}", text) else 0
 
-    async def install(argv: Sequence[str], io: CommandIO) -> int:
+    async def _install(self, argv: Sequence[str], io: CommandIO) -> int:
         words = _plain(argv[1:])
-        if size := size_of(argv):
-            return await finish(await from_stdin(size, io), io)
-        data = await read(words[0], io) if words else None
+        if size := self._size_of(argv):
+            return await self._finish(await self._from_stdin(size, io), io)
+        data = await self._read(words[0], io) if words else None
         if data is None:
             if not words:
                 await io.err("Error: must either specify a package size or an APK file\n")
             return 1
-        return await finish(data, io)
+        return await self._finish(data, io)
 
-    async def create(argv: Sequence[str], io: CommandIO) -> int:
+    async def _create(self, argv: Sequence[str], io: CommandIO) -> int:
         del argv
-        if len(sessions) > 16:  # noqa: PLR2004 - abandoned ones
-            sessions.clear()
+        if len(self._sessions) > 16:  # noqa: PLR2004 - abandoned ones
+            self._sessions.clear()
         number = str(secrets.randbelow(1 << 30))
-        sessions[number] = []
+        self._sessions[number] = []
         await io.out(f"Success: created install session [{number}]\n")
         return 0
 
-    async def write(argv: Sequence[str], io: CommandIO) -> int:
+    async def _write(self, argv: Sequence[str], io: CommandIO) -> int:
         words = _plain(argv[1:])
-        if not words or words[0] not in sessions:
+        if not words or words[0] not in self._sessions:
             await io.err("Error: no such session\n")
             return 1
-        size = size_of(argv)
+        size = self._size_of(argv)
         from_file = len(words) > 2 and words[2] != "-"  # noqa: PLR2004 - SESSION NAME PATH
-        data = await read(words[2], io) if from_file else await from_stdin(size, io)
+        data = await self._read(words[2], io) if from_file else await self._from_stdin(size, io)
         if data is None:
             return 1
-        sessions[words[0]].append(data)
+        self._sessions[words[0]].append(data)
         await io.out(f"Success: streamed {len(data)} bytes\n")
         return 0
 
-    async def commit(argv: Sequence[str], io: CommandIO) -> int:
-        parts = sessions.pop(" ".join(_plain(argv[1:])), [])
+    async def _commit(self, argv: Sequence[str], io: CommandIO) -> int:
+        parts = self._sessions.pop(" ".join(_plain(argv[1:])), [])
         if not parts:
             await io.out("Failure [INSTALL_FAILED_SESSION_INVALID]\n")
             return 1
-        return await finish(parts[0], io)  # the base comes first; splits add nothing here
+        return await self._finish(parts[0], io)  # the base comes first; splits add nothing here
 
-    async def abandon(argv: Sequence[str], io: CommandIO) -> int:
-        sessions.pop(" ".join(_plain(argv[1:])), None)
+    async def _abandon(self, argv: Sequence[str], io: CommandIO) -> int:
+        self._sessions.pop(" ".join(_plain(argv[1:])), None)
         await io.out("Success\n")
         return 0
-
-    return {
-        "install": install,
-        "install-create": create,
-        "install-write": write,
-        "install-commit": commit,
-        "install-abandon": abandon,
-    }

@@ -77,8 +77,20 @@ def table(phone: Phone, processes: Sequence[Process], columns: Sequence[str]) ->
 
 def commands(phone: Phone) -> dict[str, Command]:
     """The family's commands."""
+    return Processes(phone).commands()
 
-    async def ps(argv: Sequence[str], io: CommandIO) -> int:
+
+class Processes:
+    """The process tools."""
+
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {"ps": self._ps, "pidof": self._pidof, "pgrep": self._pgrep, "top": self._top}
+
+    async def _ps(self, argv: Sequence[str], io: CommandIO) -> int:
         columns: list[str] = list(_DEFAULT)
         pids: set[int] | None = None
         names: set[str] = set()
@@ -97,7 +109,7 @@ def commands(phone: Phone) -> dict[str, Command]:
             elif word.isdecimal():  # the ps of Android 7 and older takes a pid
                 pids = (pids or set()) | {int(word)}
             elif word.startswith("-"):
-                count_unknown(phone.state, argv)
+                count_unknown(self._phone.state, argv)
                 await io.err(f"ps: Unknown option '{word.lstrip('-')}' (see \"ps --help\")\n")
                 return 1
             else:
@@ -108,22 +120,22 @@ def commands(phone: Phone) -> dict[str, Command]:
             return 1
         chosen = [
             item
-            for item in phone.processes()
+            for item in self._phone.processes()
             if (pids is None or item.pid in pids) and (not names or item.name in names)
         ]
-        await io.out(table(phone, chosen, columns))
+        await io.out(table(self._phone, chosen, columns))
         return 0 if chosen else 1
 
-    async def pidof(argv: Sequence[str], io: CommandIO) -> int:
+    async def _pidof(self, argv: Sequence[str], io: CommandIO) -> int:
         one = "-s" in argv
         wanted = [word for word in argv[1:] if not word.startswith("-")]
-        found = [str(item.pid) for item in phone.processes() if item.name in wanted]
+        found = [str(item.pid) for item in self._phone.processes() if item.name in wanted]
         if not found:
             return 1
         await io.out(" ".join(found[:1] if one else found) + "\n")
         return 0
 
-    async def pgrep(argv: Sequence[str], io: CommandIO) -> int:
+    async def _pgrep(self, argv: Sequence[str], io: CommandIO) -> int:
         wanted = [word for word in argv[1:] if not word.startswith("-")]
         if len(wanted) != 1:
             await io.err("pgrep: needs a pattern\n")
@@ -136,7 +148,7 @@ def commands(phone: Phone) -> dict[str, Command]:
         flags = "".join(word.lstrip("-") for word in argv[1:] if word.startswith("-"))
         found = [
             item
-            for item in phone.processes()
+            for item in self._phone.processes()
             if (pattern.fullmatch if "x" in flags else pattern.search)(
                 item.name if "f" in flags else item.name[-15:]
             )
@@ -145,14 +157,14 @@ def commands(phone: Phone) -> dict[str, Command]:
         await io.out("".join(f"{line}\n" for line in shown))
         return 0 if found else 1
 
-    async def top(argv: Sequence[str], io: CommandIO) -> int:
+    async def _top(self, argv: Sequence[str], io: CommandIO) -> int:
         if "-b" not in argv and "-n" not in argv:
-            count_unknown(phone.state, argv)
-            await io.err("top: a virtual phone shows one table: top -b -n 1\n")
+            count_unknown(self._phone.state, argv)
+            await io.err("top: a virtual self._phone shows one table: top -b -n 1\n")
             return 1
-        processes = sorted(phone.processes(), key=lambda item: -item.rss)
-        head = f"Tasks: {len(processes)} total\n  Mem: {phone.state.memory_total >> 10}K total\n"
-        await io.out(head + table(phone, processes, ("PID", "USER", "RSS", "S", "ARGS")))
+        processes = sorted(self._phone.processes(), key=lambda item: -item.rss)
+        head = (
+            f"Tasks: {len(processes)} total\n  Mem: {self._phone.state.memory_total >> 10}K total\n"
+        )
+        await io.out(head + table(self._phone, processes, ("PID", "USER", "RSS", "S", "ARGS")))
         return 0
-
-    return {"ps": ps, "pidof": pidof, "pgrep": pgrep, "top": top}

@@ -1,5 +1,6 @@
-"""`wm`, `input`, `svc`, `screencap`: the screen and the keys (WindowManagerShellCommand.java,
-InputShellCommand.java, svc's Svc.java, screencap.cpp).
+"""`wm`, `input`, `svc`, `screencap`: the screen and the keys.
+
+Sources: WindowManagerShellCommand.java, InputShellCommand.java, Svc.java, screencap.cpp of AOSP.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _STAY_ON: Final = {"true": "15", "false": "0", "usb": "2", "ac": "1", "wireless"
 def commands(phone: Phone) -> dict[str, Command]:
     """The family's commands."""
     return {
-        "wm": Subcommands(phone.state, "wm", _wm(phone)),
+        "wm": Subcommands(phone.state, "wm", WindowManager(phone).commands()),
         "input": _input(phone),
         "svc": Subcommands(phone.state, "svc", _svc(phone)),
         "screencap": _screencap(phone),
@@ -45,54 +46,60 @@ def _changed(phone: Phone) -> None:
         app.screen_changed()
 
 
-def _wm(phone: Phone) -> dict[str, Command]:
-    screen = phone.state.screen
+class WindowManager:
+    """The shell of the window manager."""
 
-    async def size(argv: Sequence[str], io: CommandIO) -> int:
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self._screen = phone.state.screen
+
+    def commands(self) -> dict[str, Command]:
+        """By name."""
+        return {
+            "size": self._size,
+            "density": self._density,
+            "dismiss-keyguard": self._dismiss,
+            "user-rotation": self._rotation,
+        }
+
+    async def _size(self, argv: Sequence[str], io: CommandIO) -> int:
         if len(argv) == 1:
-            await io.out(f"Physical size: {screen.width}x{screen.height}\n")
-            if screen.size_override:
-                await io.out("Override size: {}x{}\n".format(*screen.size_override))
+            await io.out(f"Physical size: {self._screen.width}x{self._screen.height}\n")
+            if self._screen.size_override:
+                await io.out("Override size: {}x{}\n".format(*self._screen.size_override))
             return 0
         found = _SIZE.fullmatch(argv[1])
         if argv[1] != "reset" and not found:
             await io.err(f"Error: bad size {argv[1]}\n")
             return UNKNOWN_SUBCOMMAND
-        screen.size_override = (int(found[1]), int(found[2])) if found else None
-        _changed(phone)
+        self._screen.size_override = (int(found[1]), int(found[2])) if found else None
+        _changed(self._phone)
         return 0
 
-    async def density(argv: Sequence[str], io: CommandIO) -> int:
+    async def _density(self, argv: Sequence[str], io: CommandIO) -> int:
         if len(argv) == 1:
-            await io.out(f"Physical density: {screen.density}\n")
-            if screen.density_override:
-                await io.out(f"Override density: {screen.density_override}\n")
+            await io.out(f"Physical density: {self._screen.density}\n")
+            if self._screen.density_override:
+                await io.out(f"Override density: {self._screen.density_override}\n")
             return 0
         if argv[1] != "reset" and not re.fullmatch(r"[1-9]\d{1,3}", argv[1]):
             await io.err(f"Error: bad number {argv[1]}\n")
             return UNKNOWN_SUBCOMMAND
-        screen.density_override = None if argv[1] == "reset" else int(argv[1])
-        _changed(phone)
+        self._screen.density_override = None if argv[1] == "reset" else int(argv[1])
+        _changed(self._phone)
         return 0
 
-    async def dismiss(_: Sequence[str], io: CommandIO) -> int:
+    async def _dismiss(self, _: Sequence[str], io: CommandIO) -> int:
         del io
-        screen.locked = False
+        self._screen.locked = False
         return 0
 
-    async def rotation(argv: Sequence[str], io: CommandIO) -> int:
+    async def _rotation(self, argv: Sequence[str], io: CommandIO) -> int:
         if len(argv) > 2 and argv[1] == "lock" and argv[2] in {"0", "1", "2", "3"}:  # noqa: PLR2004
-            screen.rotation = int(argv[2])
+            self._screen.rotation = int(argv[2])
         elif len(argv) == 1:
             await io.out("free\n")
         return 0
-
-    return {
-        "size": size,
-        "density": density,
-        "dismiss-keyguard": dismiss,
-        "user-rotation": rotation,
-    }
 
 
 def _input(phone: Phone) -> Command:

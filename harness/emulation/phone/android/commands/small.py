@@ -1,4 +1,4 @@
-"""Commands with little behind them: `df`, `nproc`, `appops`, `ime`, `monkey`, `getenforce`, ..."""
+"""Commands with little behind them: `df`, `appops`, `ime`, `monkey`, `getenforce`, ..."""
 
 from __future__ import annotations
 
@@ -49,21 +49,6 @@ def commands(phone: Phone) -> dict[str, Command]:
             await io.out("".join(rows))
         return code
 
-    async def nproc(argv: Sequence[str], io: CommandIO) -> int:
-        del argv
-        await io.out(f"{state.cores}\n")
-        return 0
-
-    async def identity(argv: Sequence[str], io: CommandIO) -> int:
-        if argv[1:] == ["-u"]:
-            await io.out("2000\n")
-        else:
-            await io.out(
-                "uid=2000(shell) gid=2000(shell) groups=2000(shell),1004(input),"
-                "1007(log),3003(inet) context=u:r:shell:s0\n"
-            )
-        return 0
-
     async def getenforce(argv: Sequence[str], io: CommandIO) -> int:
         del argv
         await io.out("Enforcing\n")
@@ -86,8 +71,6 @@ def commands(phone: Phone) -> dict[str, Command]:
 
     return {
         "df": df,
-        "nproc": nproc,
-        "id": identity,
         "getenforce": getenforce,
         "monkey": monkey,
         "appops": _appops(phone),
@@ -112,7 +95,7 @@ def _row(phone: Phone, path: str, *, human: bool) -> str:
     _, device, mount = max(fitting, key=lambda item: len(item[0]), default=_MOUNTS[0])
     storage = phone.state.storage
     if mount in {"/data", "/storage/emulated"}:
-        total, free = storage.total, storage.free
+        total, free = storage.total, storage.available
     else:
         total, free = 4 << 30, 0
     used = total - free

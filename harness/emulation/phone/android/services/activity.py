@@ -1,5 +1,7 @@
-"""`dumpsys activity ...`, `activity exit-info`, `meminfo` (ActivityManagerService.java,
-AppExitInfoTracker.java, ApplicationExitInfo.java, ActivityThread.java of AOSP).
+"""`dumpsys activity ...`, `activity exit-info`, `meminfo`.
+
+Sources: ActivityManagerService.java, AppExitInfoTracker.java, ApplicationExitInfo.java and
+ActivityThread.java of AOSP.
 """
 
 from __future__ import annotations

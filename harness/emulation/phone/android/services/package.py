@@ -1,5 +1,6 @@
-"""`dumpsys package`, `webviewupdate` (PackageManagerService's Settings.java,
-WebViewUpdateServiceImpl2.java of AOSP).
+"""`dumpsys package`, `webviewupdate`.
+
+Sources: Settings.java of the package manager and WebViewUpdateServiceImpl2.java of AOSP.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""`dumpsys battery`, `thermalservice`, `power`, `deviceidle` (BatteryService.java,
-ThermalManagerService.java, PowerManagerService.java of AOSP).
+"""`dumpsys battery`, `thermalservice`, `power`, `deviceidle`.
+
+Sources: BatteryService.java, ThermalManagerService.java, PowerManagerService.java of AOSP.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""`dumpsys window`, `display`, `SurfaceFlinger`, `input_method` (WindowManagerService.java,
-PhoneWindowManager.java, SurfaceFlinger.cpp, InputMethodManagerService.java of AOSP).
+"""`dumpsys window`, `display`, `SurfaceFlinger`, `input_method`.
+
+Sources: WindowManagerService.java, PhoneWindowManager.java, SurfaceFlinger.cpp and
+InputMethodManagerService.java of AOSP.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ def window(phone: Phone, words: Sequence[str]) -> str:
 def _policy(phone: Phone) -> str:
     screen = phone.state.screen
     locked = str(screen.locked or not screen.on).lower()
+    word = "ON" if screen.on else "OFF"
+    state = "AWAKE" if screen.on else "SLEEP"
     return (
         "WINDOW MANAGER POLICY STATE (dumpsys window policy)\n"
-        f"    mSafeMode=false mSystemReady=true mSystemBooted=true\n"
-        f"    mCurrentUserId=0 screenState={'SCREEN_STATE_ON' if screen.on else 'SCREEN_STATE_OFF'}\n"
+        "    mSafeMode=false mSystemReady=true mSystemBooted=true\n"
+        f"    mCurrentUserId=0 screenState=SCREEN_STATE_{word}\n"
         f"    mAwake={str(screen.on).lower()}\n"
         f"    isKeyguardShowing={locked}\n"
         f"    mShowingLockscreen={locked} mShowingDream=false mDreamingLockscreen={locked}\n"
@@ -38,7 +42,7 @@ def _policy(phone: Phone) -> str:
         f"      showing={locked}\n"
         f"      inputRestricted={locked}\n"
         "      secure=false\n"
-        f"      interactiveState={'INTERACTIVE_STATE_AWAKE' if screen.on else 'INTERACTIVE_STATE_SLEEP'}\n"
+        f"      interactiveState=INTERACTIVE_STATE_{state}\n"
     )
 
 
