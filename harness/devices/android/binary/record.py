@@ -106,7 +106,6 @@ def make_record(
             runtime=trial.runtime,
             prompt_tokens=trial.parameters.prompt_tokens,
             output_tokens=trial.parameters.output_tokens,
-            source="file",
         ),
         artifact=ArtifactRecord(
             key=trial.model.key,
