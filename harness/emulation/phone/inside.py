@@ -26,6 +26,7 @@ from harness.emulation.phone.storage import Storage
 from harness.emulation.phone.sync import Files
 from harness.emulation.phone.tools import install_tools, own_commands, shell_plan
 from harness.emulation.phone.transport import Greeting
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from harness.profiles import Profile
 
 _LOG = logging.getLogger(__name__)
+#: The exit code of a daemon that could not start, and has said so.
+NEVER_READY: Final = 71
 _MEMINFO_SECONDS: Final = 0.5
 #: Different unknown commands that are remembered; a host that makes up names shall not fill memory.
 _MOST_UNKNOWN: Final = 1000
@@ -72,8 +75,23 @@ def run(outfit: Outfit) -> int:
 
 async def _run(outfit: Outfit) -> int:
     async with AsyncExitStack() as stack:
-        inside = Inside(outfit)
-        await inside.start(stack)
+        try:
+            inside = Inside(outfit)
+            await inside.start(stack)
+        except Exception as error:  # noqa: BLE001 - told to the harness
+            _LOG.exception("the phone does not start")
+            said = (
+                error.problem
+                if isinstance(error, UserError)
+                else f"{type(error).__name__}: {error}"
+            )
+            failed: dict[str, JsonValue] = {
+                "event": "failed",
+                "problem": f"the virtual phone does not start: {said}",
+                "next_step": error.next_step if isinstance(error, UserError) else "see its log",
+            }
+            write_line(outfit.outgoing, failed)
+            return NEVER_READY
         await serve_control(outfit.incoming, outfit.outgoing, inside.do)
     return 0
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 #: What the daemon may take to end once the harness is gone.
 _GRACE_SECONDS: Final = 15.0
+#: The exit code of a daemon that was killed, as a shell tells it.
+_KILLED: Final = 137
 #: A daemon that ends so soon after its start is no crash of a phone but a fault of this program.
 _TOO_SOON_SECONDS: Final = 3.0
 _MOST_TOO_SOON: Final = 3
@@ -163,7 +165,9 @@ class _Supervisor:
             code = self._wait(keeper)
             if code is None or code == 0:
                 return 0
-            soon = time.monotonic() - started < _TOO_SOON_SECONDS
+            if code == inside.NEVER_READY:
+                return 1
+            soon = code != _KILLED and time.monotonic() - started < _TOO_SOON_SECONDS
             too_soon = too_soon + 1 if soon else 0
             if too_soon > _MOST_TOO_SOON:
                 raise UserError(
