@@ -332,7 +332,7 @@ def memory_budget(profile: Profile, host: HostFacts) -> MemoryBudget:
         return MemoryBudget(limit_bytes=limit, source="the profile's memory limit")
     if (app := profile.app_memory) is not None:
         # A phone's own apps and services have the rest of its memory, and do not give it up.
-        return MemoryBudget(limit_bytes=app.available, source=f"the profile's ({app.basis})")
+        return MemoryBudget(limit_bytes=app.available, source="what the profile gives one app")
     return MemoryBudget(limit_bytes=host.memory_bytes, source="the host's memory")
 
 

@@ -12,6 +12,7 @@ import pytest
 from harness.devices.android.chrome import FLAGS_FILE, NOTE_FILE
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.private import private_server
+from harness.devices.android.webview import webview_session
 from harness.devices.browsers import find_browser
 from harness.emulation.phone.start import VirtualPhone, virtual_phone
 from harness.evidence import Timeline
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 MEMORY: Final = 800 << 20
+WEBVIEW_APP: Final = "dev.tierlab.webviewsample"
 # Of the page's renderer and of its siblings: who is who, only the browser knows.
 KILL_RENDERERS: Final = (
     "ps -A -o PID,NAME | grep sandboxed | while read pid name; do kill -9 $pid; done"
@@ -93,18 +95,18 @@ class Lab:
                 attacks.append(asyncio.ensure_future(attack(self)))
 
         async with self.device.session(timeline, folder) as session:
-            await self._full_load(session, timeline, folder, act, progress)
+            await self.full_load(session, timeline, folder, act, progress)
             assert session.peak_memory()[0].get("browser", 0) > 50 << 20
         await asyncio.gather(*attacks)
         return judge(timeline.items), timeline.items, folder
 
-    async def _full_load(
+    async def full_load(
         self,
         session: AndroidSession,
         timeline: Timeline,
         folder: Path,
-        act: str,
-        progress: Callable[[str], None],
+        act: str = "",
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         await full_load(
             session,
@@ -196,6 +198,18 @@ def test_an_interrupted_load_leaves_nothing(lab: Lab) -> None:
         await lab.nothing_is_left()
 
     lab.run(interrupt())
+
+
+def test_a_load_in_the_webview_of_an_app(lab: Lab, tmp_path: Path) -> None:
+    timeline = Timeline()
+
+    async def load() -> None:
+        async with webview_session(lab.device.phone, WEBVIEW_APP, timeline, tmp_path) as session:
+            await lab.full_load(session, timeline, tmp_path)
+
+    lab.run(load())
+    assert judge(timeline.items).verdict is Verdict.OK
+    assert lab.run(lab.said(f"pidof {WEBVIEW_APP}")) == ""
 
 
 def test_files_of_this_machine_are_picked_on_the_phone(lab: Lab, tmp_path: Path) -> None:
