@@ -38,6 +38,7 @@ class LocalPhone(Phone):
         self._shell_path = shell
         self._properties = properties or {}
         self.lost = False
+        self.ignores_pipes = False
         self.commands: list[str] = []
 
     async def run(
@@ -101,6 +102,8 @@ class LocalPhone(Phone):
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # As adb's daemon may do: a shell whose reader is gone is not told by SIGPIPE.
+            restore_signals=not self.ignores_pipes,
         )
 
 

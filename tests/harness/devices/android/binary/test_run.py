@@ -161,7 +161,10 @@ def test_a_cancelled_run_leaves_nothing(phone: LocalPhone, tmp_path: Path) -> No
     assert not list(Path(staging.ROOT).iterdir())
 
 
-def test_a_phone_that_is_lost_is_no_statement_about_it(phone: LocalPhone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignores_pipes", [False, True])
+def test_a_phone_that_is_lost_is_no_statement_about_it(
+    phone: LocalPhone, tmp_path: Path, *, ignores_pipes: bool
+) -> None:
     class Unplugged(LocalPhone):
         async def lines(self, command: str | Sequence[str]) -> AsyncGenerator[str]:
             async with contextlib.aclosing(super().lines(command)) as lines:
@@ -171,6 +174,7 @@ def test_a_phone_that_is_lost_is_no_statement_about_it(phone: LocalPhone, tmp_pa
                         self.lost = True
 
     other = Unplugged(phone._shell_path)
+    other.ignores_pipes = ignores_pipes
     out = tmp_path / "out"
     out.mkdir()
     spec = program(tmp_path, "sleep 1000")

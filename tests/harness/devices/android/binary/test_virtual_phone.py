@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from harness.devices.android.binary.cores import fast_cores
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 DATA = Path(__file__).parent / "data"
+# Seconds; no other program sleeps for so many.
+FOR_EVER = "31415"
 CASES = (
     Parameters(16, 8, threads=1),
     Parameters(16, 8, threads=2, prefill_batch=8, context_tokens=64),
@@ -64,7 +67,7 @@ def program(folder: Path) -> BinarySpec:
         "#!/system/bin/sh\n"
         'case "$1" in --help) echo "-m -p -n -t -r -o -b -ub -d -ngl"; exit 0;; esac\n'
         # Of the first directory that it runs in, the mark outlives it.
-        f'if [ "$8" = 1 ] && [ ! -e {ROOT}/seen ]; then touch {ROOT}/seen; sleep 1000; fi\n'
+        f'if [ "$8" = 1 ] && [ ! -e {ROOT}/seen ]; then touch {ROOT}/seen; sleep {FOR_EVER}; fi\n'
         f"cat <<'END'\n{lines}END\n"
     )
     model = folder / "tiny-q8_0.gguf"
@@ -109,8 +112,8 @@ def test_a_program_is_measured_and_a_phone_that_is_unplugged_is_tried_again(tmp_
             left = await phone.run(f"ls -d {ROOT}/{PREFIX}*", check=False)
             assert left.exit_code, f"left on the phone: {left.text}"
             assert await sweep(phone) == []
-            running = await phone.run(["pgrep", "-f", "sleep 1000"], check=False)
-            assert running.exit_code, "the program goes on on the phone"
+            commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+            assert ["sleep", FOR_EVER] not in commands, "the program goes on on the phone"
 
     asyncio.run(work())
     assert [record.verdict for record in kept] == [Verdict.INFRA, Verdict.OK, Verdict.OK]
