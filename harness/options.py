@@ -259,7 +259,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         ),
         ab=_ab(config, workloads),
         apps=asked_apps(config, profiles),
-        binary=binary_plan(config),
+        binary=binary_plan(config, profiles),
     )
 
 

@@ -11,7 +11,11 @@ from harness.devices.android.binary.kinds import KINDS, RUN_SECONDS, BinarySpec,
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
+
+    from harness.profiles import Profile
 
 _MOST_CASES: Final = 64
 
@@ -107,11 +111,11 @@ def add_options(group: pytest.OptionGroup) -> None:
     )
 
 
-def binary_plan(config: pytest.Config) -> BinaryPlan | None:
+def binary_plan(config: pytest.Config, profiles: Sequence[Profile]) -> BinaryPlan | None:
     """The plan that the options ask for; None where no program is given.
 
     Raises:
-        UserError: an option is missing or says nothing that can be done.
+        UserError: an option is missing or says nothing that can be done, or no device is a phone.
     """
     option = config.option
     if option.binary is None:
@@ -120,6 +124,11 @@ def binary_plan(config: pytest.Config) -> BinaryPlan | None:
         return None
     if option.binary_model is None:
         raise UserError("--binary without --binary-model", "give the model file that it loads")
+    if not any(profile.kind == "android" for profile in profiles):
+        raise UserError(
+            "--binary is for phones, and no --device of this run is one",
+            "add for example --device=pixel7",
+        )
     if not 0 < option.binary_timeout < float("inf"):
         raise UserError(f"--binary-timeout={option.binary_timeout:g} must be above 0, and finite")
     cases = tuple(

@@ -9,6 +9,7 @@ import pytest
 from harness.devices.android.binary.kinds import BinarySpec, Parameters
 from harness.devices.android.binary.options import Asked, BinaryPlan, add_options, binary_plan
 from harness.errors import UserError
+from harness.profiles import load_profiles
 
 
 class Group:
@@ -27,7 +28,8 @@ def plan(**given: Any) -> BinaryPlan | None:
     add_options(group)  # type: ignore[arg-type]
     assert set(given) <= {*group.defaults, "model"}
     option = {**group.defaults, "model": None, "prompt_tokens": 16, "output_tokens": 8, **given}
-    return binary_plan(SimpleNamespace(option=SimpleNamespace(**option)))  # type: ignore[arg-type]
+    config = SimpleNamespace(option=SimpleNamespace(**option))
+    return binary_plan(config, [load_profiles()["pixel7"]])  # type: ignore[arg-type]
 
 
 BOTH = {"binary": Path("llama-bench"), "binary_model": Path("m.gguf")}
