@@ -7,15 +7,15 @@ import asyncio
 import json
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from platformdirs import user_cache_path
 from rich.console import Console
 
 from harness.emulation.limits import parse_bytes
 from harness.emulation.phone.faults import ACTIONS
-from harness.emulation.phone.start import virtual_phone
+from harness.emulation.phone.start import LOG_NAME, virtual_phone
 from harness.errors import UserError
 from harness.profiles import load_profiles, select
 
@@ -62,7 +62,7 @@ def add_commands(subparsers: Subparsers) -> None:
         "--work",
         type=Path,
         metavar="DIR",
-        help="where its files are while it runs (default: the system's temporary directory)",
+        help="where its files are while it runs (default: the user's cache directory)",
     )
     start.add_argument(
         "--no-isolation", action="store_true", help="without namespaces, to see what then remains"
@@ -73,7 +73,7 @@ def add_commands(subparsers: Subparsers) -> None:
 def _start(options: argparse.Namespace) -> int:
     profile = _android_profile(options.profile)
     memory = parse_bytes(options.memory) if options.memory else None
-    work = options.work or Path(tempfile.gettempdir())
+    work = options.work or user_cache_path("tierlab") / "phone"
     try:
         asyncio.run(_run(profile, work, memory, isolate=not options.no_isolation))
     except KeyboardInterrupt:
@@ -105,6 +105,7 @@ async def _run(profile: Profile, work: Path, memory: int | None, *, isolate: boo
             console.print(f"  missing: {reason}", markup=False)
         console.print(f"  adb connect {phone.address}")
         console.print(f"  adb -s {phone.address} shell")
+        console.print(f"  log: {work / LOG_NAME}", markup=False)
         console.print(f"faults: {', '.join(ACTIONS)}; Ctrl-C ends the phone")
         try:
             await _obey(phone, console)

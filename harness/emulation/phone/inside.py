@@ -134,6 +134,7 @@ class Inside:
         if outfit.way.isolated:
             lock_root()
             linux.drop_privileges()
+            os.environ["TMPDIR"] = "/tmp"  # noqa: S108 - the phone's own
         os.environ[MARK] = outfit.identity
         plan = shell_plan(self.place, outfit.profile)
         shell = Shell(plan, self._registry, self._count_unknown)

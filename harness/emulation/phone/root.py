@@ -65,6 +65,7 @@ _PROC_READ_ONLY: Final = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi")
 #: Parts of /sys that programs read to learn of the processor.
 _SYS: Final = ("/sys/devices/system",)
 _MEBIBYTE: Final = 1 << 20
+_TMP_BYTES: Final = 512 * _MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class RootPlan:
         data: the folder on a disk that becomes `/data`.
         shown: files and folders of the host that are there read-only.
         groups: folders of control groups that are there and can be written.
-        memory_bytes: the most that each of `/tmp` and `/dev/shm` may hold.
+        memory_bytes: the most that `/dev/shm` may hold, which is the browser's shared memory.
         files: texts at places below /proc, such as `meminfo`.
         own_processes: whether /proc is of an own PID namespace.
     """
@@ -124,7 +125,7 @@ def make_root(plan: RootPlan) -> None:
     _memory(root, 16 * _MEBIBYTE)
     for name in _EMPTY:
         (root / name).mkdir(parents=True)
-    _memory(root / "tmp", plan.memory_bytes, mode="1777")
+    _memory(root / "tmp", _TMP_BYTES, mode="1777")
     _show_system(root)
     for path in outermost(path.absolute() for path in plan.shown):
         _show(path, root, read_only=True)

@@ -25,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 #: The Android behind a phone: a module as `command.AndroidFactory` describes it.
 ANDROID: Final = "harness.emulation.phone.android.system"
 LOG_NAME: Final = "phone.log"
+_ENVIRONMENT: Final = frozenset(
+    ("DBUS_SESSION_BUS_ADDRESS", "HOME", "LANG", "LD_LIBRARY_PATH", "LOGNAME", "PATH",
+     "PLAYWRIGHT_BROWSERS_PATH", "TMPDIR", "TZ", "USER")
+)  # fmt: skip
 _START_SECONDS: Final = 60.0
 _ANSWER_SECONDS: Final = 30.0
 _END_SECONDS: Final = 25.0
@@ -179,10 +183,17 @@ def _prepare(work: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """The harness's environment, with the modules that this program was loaded from."""
+    """What the phone may know of the harness's environment; tokens and keys are not among it."""
     project = Path(__file__).resolve().parents[3]
     paths = [str(project), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    kept = {name: value for name, value in os.environ.items() if _is_plain(name)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _is_plain(name: str) -> bool:
+    if name.startswith("TIERLAB_"):
+        return not name.startswith("TIERLAB_INFLUX_")
+    return name in _ENVIRONMENT or name.startswith(("LC_", "XDG_"))
 
 
 async def _started(process: asyncio.subprocess.Process, order: Order, log: Path) -> dict[str, Any]:

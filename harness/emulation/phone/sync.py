@@ -216,7 +216,7 @@ async def _take_file(stream: Stream, files: Files, path: str, mode: int, *, dry:
             return
         await stream.write(_REQUEST.pack(b"OKAY", 0))
     finally:
-        incoming.close()
+        incoming.end()
 
 
 class _Incoming:
@@ -228,6 +228,7 @@ class _Incoming:
         self._free_bytes = free_bytes
         self._file: BinaryIO | None = None
         self._held = bytearray()
+        self._complete = False
 
     @property
     def _is_link(self) -> bool:
@@ -270,11 +271,20 @@ class _Incoming:
             self._target.symlink_to(os.fsdecode(bytes(self._held).partition(b"\0")[0]))
             return
         await self._flush()
-        self.close()
+        self._close()
+        self._complete = True
         self._target.chmod(stat.S_IMODE(self._mode) & 0o777 | stat.S_IRUSR)
         os.utime(self._target, (modified, modified))
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """Whatever happened: close the file, and remove it where it is not whole."""
+        started = self._file is not None
+        self._close()
+        if started and not self._complete and self._target is not None:
+            with suppress(OSError):
+                self._target.unlink()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None

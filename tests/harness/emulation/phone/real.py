@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
@@ -12,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import adbutils
 import pytest
 
 from harness.profiles import PROFILES_DIRECTORY, load_profile
@@ -28,9 +28,11 @@ WITHIN = 30
 
 def adb_programs() -> list[str]:
     """The PATH's adb (Debian's is version 29) and the one that adbutils brings (version 36)."""
-    bundled = Path(adbutils.__file__).parent / "binaries/adb"
-    found = [shutil.which("adb"), str(bundled) if bundled.exists() else None]
-    return [program for program in found if program]
+    found = [shutil.which("adb")]
+    spec = importlib.util.find_spec("adbutils")
+    if spec is not None and spec.origin is not None:
+        found.append(str(Path(spec.origin).parent / "binaries/adb"))
+    return [program for program in found if program and Path(program).exists()]
 
 
 class AdbServer:

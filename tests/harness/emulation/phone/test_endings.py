@@ -60,7 +60,8 @@ def busy_phone(
 ) -> tuple[PhoneProcess, set[int], list[Path]]:
     """A phone in whose shell something runs in the background, its processes, its groups."""
     phone = PhoneProcess(work, isolate=isolate)
-    wait_until(lambda: adb.run("connect", phone.address) and adb.state(phone.address) == "device")
+    adb.said("connect", phone.address)
+    wait_until(lambda: adb.state(phone.address) == "device")
     left = "sleep 600 </dev/null >/dev/null 2>&1 & (sleep 600 >/dev/null 2>&1 &) ; echo ok"
     assert adb.said("-s", phone.address, "shell", left) == "ok\n"
     pids = processes_of(phone.process.pid)

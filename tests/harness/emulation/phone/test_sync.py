@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.emulation.phone.protocol import Command, Packet
 from harness.emulation.phone.sync import MAX_DATA
 from tests.harness.emulation.phone.wire import make_phone, wired
 
@@ -98,6 +99,26 @@ def test_a_full_phone_says_so_and_the_next_request_is_answered(tmp_path: Path) -
     fail, state = told[:-16], told[-16:]
     assert failure(fail) == "couldn't create file: No space left on device"
     assert state == struct.pack("<4s3I", b"STAT", 0, 0, 0)
+
+
+def test_a_push_that_is_cut_off_leaves_no_file(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with wired(make_phone(tmp_path, [], [])) as (host, running):
+            await host.connect()
+            opened = await host.open("sync:")
+            begun = request(b"SEND", b"/f,33188") + data_of(bytes(16 * MAX_DATA))
+            for start in range(0, len(begun), 1 << 20):
+                piece = begun[start : start + (1 << 20)]
+                await host.send(Packet(Command.WRTE, opened.arg1, opened.arg0, piece))
+                await host.expect(Command.OKAY)
+            async with asyncio.timeout(10):
+                while not (tmp_path / "f").exists():  # noqa: ASYNC110 - a thread writes it
+                    await asyncio.sleep(0.01)
+            host.writer.close()
+            await running
+
+    asyncio.run(check())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_read_fails_with_its_reason(tmp_path: Path) -> None:
