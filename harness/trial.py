@@ -200,8 +200,8 @@ async def _foresee(
     if too_old := version_gate(device.profile, host):
         return Foreseen(_unsupported(too_old), obstacle=Kind.UNSUPPORTED)
     if device.profile.kind != "desktop" and isinstance(runtime, NativeRuntime):
-        reason = f"{workload.runtime} runs on this machine, and not on {device.profile.name}"
-        return Foreseen(_unsupported(reason), obstacle=Kind.UNSUPPORTED)
+        here = f"{workload.runtime} runs on this machine, and not on {device.profile.name}"
+        return Foreseen(_unsupported(here), obstacle=Kind.UNSUPPORTED)
     try:
         report = known or await run_probe(
             device,

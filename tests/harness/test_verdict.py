@@ -317,7 +317,7 @@ def test_a_gpu_that_rejected_commands_and_fell_silent() -> None:
     assert judge(told(CREATE, refused, late)).cause == "limit"
 
 
-GONE = (Kind.BROWSER_GONE, {})
+GONE: tuple[Kind, dict[str, Any]] = (Kind.BROWSER_GONE, {})
 LOST_GPU = (Kind.DEVICE_LOST, {"message": "lost"})
 LOW = "LOW_MEMORY"
 
@@ -432,9 +432,8 @@ def test_the_pages_own_word_says_where_it_died() -> None:
 
 
 def test_without_a_word_of_memory_the_phone_is_said_to_be_silent() -> None:
-    killed = Evidence(
-        at_seconds=1, source=Source.CDP, kind=Kind.RENDERER_GONE, detail=dict(KILLED[1][1])
-    )
+    detail: dict[str, Any] = {"status": "killed", "code": 9}
+    killed = Evidence(at_seconds=1, source=Source.CDP, kind=Kind.RENDERER_GONE, detail=detail)
     assert "neither lmkd nor exit-info speaks of memory" in judge([killed]).explanation
     driven = Evidence(at_seconds=1, source=Source.DRIVER, kind=Kind.RENDERER_GONE)
     assert "the kernel counted no memory kill" in judge([driven, killed]).explanation

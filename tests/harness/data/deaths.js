@@ -106,11 +106,16 @@ const acts = {
   },
 };
 
+// Kept for as long as the engine lives.
+let ballast = new Uint8Array(0);
+
 /**
- * @param {{act?: string, phase?: string, tokens?: number, finite?: boolean}} config
+ * `ballast`: MiB that the page holds from the start, so that its process is the largest of its kind.
+ * @param {{act?: string, phase?: string, tokens?: number, finite?: boolean, ballast?: number}} config
  * @param {any} events
  */
 export async function createEngine(config, events) {
+  ballast = new Uint8Array((config.ballast ?? 0) * MIB).fill(1);
   const reach = (/** @type {string} */ phase, ready = () => {}) =>
     config.act && config.phase === phase ? acts[config.act](ready, events, config) : undefined;
 

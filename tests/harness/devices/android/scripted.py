@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,8 @@ class ScriptedPhone:
     A number is an exit code, an exception is raised. Commands of no script fail as in a shell.
     """
 
-    def __init__(self, script: dict[str, Answer] | None = None) -> None:
-        self.script: dict[str, Answer] = script or {}
+    def __init__(self, script: Mapping[str, Answer] | None = None) -> None:
+        self.script: dict[str, Answer] = dict(script or {})
         self.asked: list[str] = []
         self.log: asyncio.Queue[str | Exception | None] = asyncio.Queue()
         self.comes_back = False

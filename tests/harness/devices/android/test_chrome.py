@@ -81,7 +81,7 @@ def test_the_flags_file() -> None:
 
 
 def test_a_fresh_start_and_everything_put_back() -> None:
-    phone = ScriptedPhone(dict(DO))
+    phone = ScriptedPhone(DO)
     run_once(phone, ("--extra",))
     at = phone.asked.index("-- body")
     before, after = phone.asked[:at], phone.asked[at:]
@@ -151,7 +151,7 @@ def test_a_browser_that_does_not_start_is_explained_and_put_back() -> None:
 
 
 def test_a_phone_that_was_lost_is_put_back_when_it_returns() -> None:
-    phone = ScriptedPhone(dict(DO))
+    phone = ScriptedPhone(DO)
     phone.comes_back = True
 
     async def main() -> None:
@@ -168,7 +168,7 @@ def test_a_phone_that_was_lost_is_put_back_when_it_returns() -> None:
 
 
 def test_a_phone_that_does_not_return_hides_no_other_error() -> None:
-    phone = ScriptedPhone(dict(DO))
+    phone = ScriptedPhone(DO)
 
     async def main() -> None:
         async with Chrome(phone.as_phone(), CHROME).running():
