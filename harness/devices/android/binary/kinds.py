@@ -102,6 +102,14 @@ class Parameters:
                 f"give at least {least}",
             )
 
+    @property
+    def label(self) -> str:
+        """What tells records of one program apart, such as `4t-b64-c1024`."""
+        parts = [f"{self.threads}t"]
+        parts += [f"b{self.prefill_batch}"] if self.prefill_batch is not None else []
+        parts += [f"c{self.context_tokens}"] if self.context_tokens is not None else []
+        return "-".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

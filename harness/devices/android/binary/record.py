@@ -106,6 +106,8 @@ def make_record(
             runtime=trial.runtime,
             prompt_tokens=trial.parameters.prompt_tokens,
             output_tokens=trial.parameters.output_tokens,
+            # Another number of threads is another workload: their figures are never mixed.
+            variant=trial.parameters.label,
         ),
         artifact=ArtifactRecord(
             key=trial.model.key,

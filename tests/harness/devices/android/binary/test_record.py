@@ -78,7 +78,7 @@ def test_a_good_run_is_a_record_like_any_other(model: ModelFile) -> None:
     figures = parse_llama_bench((DATA / "llama-bench.json").read_text(encoding="utf-8"))
     found = record(model, timeline, result(timeline, figures))
     assert (found.verdict, found.judgement) == (Verdict.OK, Judgement.UNKNOWN)
-    assert found.workload.weights == "Qwen-2.5-q8_0/q8_0"
+    assert found.workload.weights == "Qwen-2.5-q8_0/q8_0 2t-b64-c128"
     assert found.measurement is not None
     assert found.measurement.prefill_tokens_per_s == 14.3887
     assert found.measurement.memory.engine_bytes == 123 << 20
