@@ -116,6 +116,8 @@ class Case:
                 ),
                 None,
             )
+        if self.renderer("status") == "crashed":
+            return None  # by itself; what lmkd killed was another one of its kind
         said = self.of_the_dead(Kind.LMK_KILL, Kind.EXIT_RECORD)
         for item in said:
             if item.kind is Kind.LMK_KILL or says_memory(item):

@@ -369,6 +369,12 @@ def test_a_kill_for_memory_names_all_that_speak_of_it() -> None:
         ((LMKD, DONE), Verdict.OK, "tokens"),
         ((LMKD, GONE), Verdict.CRASH, "browser-gone"),
         (((Kind.LMK_KILL, {"process": "utility"}), UNSEEN), Verdict.CRASH, "unexplained"),
+        # ... also another renderer than the page's, which crashed by itself.
+        (
+            (LMKD, (Kind.RENDERER_GONE, {"status": "crashed", "code": 11})),
+            Verdict.CRASH,
+            "segfault",
+        ),
         # A renderer that is no longer needed ends, too.
         (
             (UNSEEN, exit_record("renderer", "OTHER", subreason="ISOLATED NOT NEEDED")),

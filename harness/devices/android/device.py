@@ -19,7 +19,7 @@ from harness.devices.android.gates import cool_down, gates
 from harness.devices.android.session import AndroidSession
 from harness.devices.android.settings import prepared, wake
 from harness.devices.base import DeviceLostError, HostFacts
-from harness.devices.cdp import CdpLostError
+from harness.devices.cdp import CdpError, CdpLostError, CdpTimeoutError
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class AndroidDevice:
         removed when the session ends, `persistent` or not.
 
         Raises:
-            DeviceLostError: the phone is gone before the session stands.
+            DeviceLostError: the phone is gone before the session stands, or its browser cannot be
+                driven.
             UserError: the browser does not start.
         """
         del persistent
@@ -200,10 +201,9 @@ class AndroidDevice:
                 await session.start()
             except TransportLostError as error:
                 raise _lost(error) from error
-            except CdpLostError as error:
-                raise UserError(
-                    str(error), "look at the phone's screen: it may ask for something"
-                ) from error
+            except (CdpError, CdpLostError, CdpTimeoutError) as error:
+                words = f"{error}; look at the phone's screen: it may ask for something"
+                raise DeviceLostError(words) from error
             yield session
 
     def child(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Child]:

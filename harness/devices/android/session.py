@@ -57,10 +57,14 @@ RETURN_SECONDS: Final = 30.0
 TOMBSTONE_SECONDS: Final = 15.0
 FORGET_SECONDS: Final = 15.0
 FOLDER: Final = "/data/local/tmp/tierlab-files"
+# Whose storage is to be removed: a harness that is killed leaves word of it for the next one.
+ORIGIN_FILE: Final = "/data/local/tmp/tierlab-origin"
 _QUICK_SECONDS: Final = 5.0
-# The kernel's name for this boot, and when the system on top of it started.
-_BOOT: Final = "cat /proc/sys/kernel/random/boot_id; getprop ro.runtime.firstboot"
+# The kernel's name for this boot, and the process of the system on top of it, which can restart by
+# itself: all apps end with it.
+_BOOT: Final = "cat /proc/sys/kernel/random/boot_id; pidof system_server"
 _DATE: Final = "date '+%Y-%m-%d %H:%M:%S'"
+_ORIGIN: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d{1,5}")
 _OURS: Final = re.compile(r"http://127\.0\.0\.1:\d{1,5}/page/\w+\.html")
 _LOST: Final = (TransportLostError, CommandError, CommandTimeoutError)
 
@@ -125,7 +129,7 @@ class AndroidSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reverses: set[int] = set()
         self._tabs: list[CdpTab] = []
-        self._origin: str | None = None
+        self._origins: set[str] = set()
         self._url: str | None = None
         self._pushed = False
         self._lost = False
@@ -146,10 +150,13 @@ class AndroidSession:
         self._clock = _clock(await self._said(_DATE), self._timeline)
         dump = await self._exit_info()
         self._keeps_records, self._before = answers(dump), parse_exit_info(dump)
+        left = await self._said(f"cat {ORIGIN_FILE} 2>/dev/null")
+        self._origins |= set(_ORIGIN.findall(left)[:8])
         await self._log.start()
         await self._watch.look_at_processes(anew=True)
         self._cdp.on_lost(self._on_lost_connection)
-        await self._cdp.send("Target.setDiscoverTargets", {"discover": True})
+        with contextlib.suppress(CdpLostError):  # told already: no page can be opened
+            await self._cdp.send("Target.setDiscoverTargets", {"discover": True})
         self._spawn(self._watch_phone())
 
     # What the phone tells.
@@ -263,7 +270,8 @@ class AndroidSession:
         port = parts.port
         if parts.hostname not in {"127.0.0.1", "localhost"} or port is None:
             return
-        self._origin = f"{parts.scheme}://{parts.hostname}:{port}"
+        self._origins.add(f"{parts.scheme}://{parts.hostname}:{port}")
+        await self._said(f"printf %s {shlex.quote(' '.join(self._origins))} > {ORIGIN_FILE}")
         if port not in self._reverses:
             await self._stack.enter_async_context(self._phone.reverse(f"tcp:{port}", f"tcp:{port}"))
             self._reverses.add(port)
@@ -496,20 +504,22 @@ class AndroidSession:
                 await self._phone.run(["rm", "-rf", FOLDER])
         if self._cdp.lost is not None:
             return
+        if self._page is not None or not self._origins:
+            return
         with contextlib.suppress(TabLostError, CdpLostError, CdpTimeoutError, CdpError):
-            if self._origin is not None and self._page is None:
-                tab = await CdpTab.open(
-                    self._cdp,
-                    "about:blank",
-                    Timeline(),
-                    lambda _: None,
-                    push=self._push,
-                    console=self._folder / "console.log",
-                )
-                for old in self._tabs:
-                    await old.close()
-                await tab.forget_storage(self._origin, within=FORGET_SECONDS)
-                await tab.close()
+            tab = await CdpTab.open(
+                self._cdp,
+                "about:blank",
+                Timeline(),
+                lambda _: None,
+                push=self._push,
+                console=self._folder / "console.log",
+            )
+            for old in self._tabs:
+                await old.close()
+            if all([await tab.forget_storage(o, within=FORGET_SECONDS) for o in self._origins]):
+                await self._said(f"rm -f {ORIGIN_FILE}")
+            await tab.close()
 
     def _keep_heat(self) -> None:
         if self._watch.heat:

@@ -106,6 +106,7 @@ class CdpTab:
             tab = cls(session, timeline, on_event, push=push, console=console)
             await tab._listen()
             await tab._go(url)
+            await tab._come_to_front()
         except _FAILURES as error:
             raise TabLostError(f"{url} could not be opened: {error}") from error
         return tab
@@ -142,6 +143,15 @@ class CdpTab:
             raise CdpTimeoutError(f"it did not load within {OPEN_SECONDS:g} s") from error
         # From here on the page must stay where it is.
         self._session.on("Page.frameNavigated", self._on_navigated)
+
+    async def _come_to_front(self) -> None:
+        """See to it that the page is in front: others are throttled, and measured so."""
+        with contextlib.suppress(CdpError):  # a WebView cannot be asked to
+            await self._session.send("Page.bringToFront")
+        options = {"expression": "document.visibilityState", "returnByValue": True}
+        answer = await self._session.send("Runtime.evaluate", options)
+        if (answer.get("result") or {}).get("value") == "hidden":
+            raise CdpError("it is not visible: the screen is off or locked, or an app covers it")
 
     # What the page does.
 
@@ -257,13 +267,14 @@ class CdpTab:
         await asyncio.to_thread(path.write_bytes, picture)
         return True
 
-    async def forget_storage(self, origin: str, *, within: float) -> None:
-        """Remove what pages of an origin stored, and leave the page. Never raises."""
-        self._closing = True
-        with contextlib.suppress(*_FAILURES):
-            await self._session.send("Page.navigate", {"url": "about:blank"}, within=within)
-            what = {"origin": origin, "storageTypes": "all"}
+    async def forget_storage(self, origin: str, *, within: float) -> bool:
+        """Remove what pages of an origin stored; whether that worked."""
+        what = {"origin": origin, "storageTypes": "all"}
+        try:
             await self._session.send("Storage.clearDataForOrigin", what, within=within)
+        except _FAILURES:
+            return False
+        return True
 
     async def close(self) -> None:
         """See `Tab.close`."""

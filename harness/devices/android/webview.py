@@ -137,7 +137,7 @@ async def webview_session(
             await session.start()
         except TransportLostError as error:
             raise DeviceLostError(f"the phone cannot be reached: {error}") from error
-        except CdpLostError as error:
+        except (CdpError, CdpLostError, CdpTimeoutError) as error:
             raise UserError(f"{error}", _ENABLE) from error
         yield session
 

@@ -70,6 +70,7 @@ class Rig:
                 "grep": 1,
                 "pidof": "100\n",
                 "am": "",
+                "printf": "",
                 "mkdir": "",
                 "chmod": "",
                 "rm": "",
@@ -169,7 +170,7 @@ def test_a_page_speaks_and_is_spoken_to(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == PNG
     assert not (tmp_path / "b.png").exists()
     sent = [m["params"] for m in rig.browser.got if m["method"] == "Runtime.evaluate"]
-    assert sent[0]["expression"] == 'globalThis["f"]({"x": "\'\\u2028\\ud800"})'
+    assert sent[1]["expression"] == 'globalThis["f"]({"x": "\'\\u2028\\ud800"})'
     assert rig.timeline.items == ()
 
 
@@ -222,6 +223,47 @@ def test_the_start_page_is_closed_and_what_pages_stored_is_removed(tmp_path: Pat
         m["params"] for m in rig.browser.got if m["method"] == "Storage.clearDataForOrigin"
     ]
     assert cleared == {"origin": "http://127.0.0.1:8123", "storageTypes": "all"}
+
+
+def test_what_a_killed_run_left_in_storage_is_removed_as_well(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    left = "http://127.0.0.1:4000 https://example.org http://127.0.0.1:x"
+    rig.phone.script[f"cat {module.ORIGIN_FILE}"] = left
+
+    async def main() -> None:
+        async with rig.running():
+            pass
+
+    asyncio.run(main())
+    cleared = {
+        m["params"]["origin"]
+        for m in rig.browser.got
+        if m["method"] == "Storage.clearDataForOrigin"
+    }
+    assert cleared == {"http://127.0.0.1:4000", "http://127.0.0.1:8123"}
+    assert f"rm -f {module.ORIGIN_FILE}" in rig.phone.asked
+
+
+def test_word_of_storage_stays_where_it_cannot_be_removed(tmp_path: Path) -> None:
+    async def test(rig: Rig, _: CdpTab) -> None:
+        rig.answers["Page.navigate"] = {"errorText": "net::ERR_ABORTED"}
+
+    rig = run(tmp_path, test)
+    (word,) = [line for line in rig.phone.asked if line.endswith(f"> {module.ORIGIN_FILE}")]
+    assert "http://127.0.0.1:8123" in word
+    assert f"rm -f {module.ORIGIN_FILE}" not in rig.phone.asked
+
+
+def test_a_page_that_is_covered_is_not_measured(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.answers["Runtime.evaluate"] = {"result": {"value": "hidden"}}
+
+    async def main() -> None:
+        async with rig.running():
+            raise AssertionError
+
+    with pytest.raises(TabLostError, match="not visible"):
+        asyncio.run(main())
 
 
 def test_a_kill_for_memory_from_all_sides(tmp_path: Path) -> None:
