@@ -52,6 +52,7 @@ class FakeServer:
     refuse: str = ""
     port: int = 0
     open: set[asyncio.StreamWriter] = field(default_factory=set)
+    serving: set[asyncio.Task[None] | None] = field(default_factory=set)
 
     def unplug(self, state: str | None = None) -> None:
         """The phone is gone, or in another state; all that was under way to it ends."""
@@ -64,6 +65,7 @@ class FakeServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
+        self.serving.add(asyncio.current_task())
         try:
             serial = None
             while True:
@@ -85,6 +87,7 @@ class FakeServer:
             pass
         finally:
             self.open.discard(writer)
+            self.serving.discard(asyncio.current_task())
             writer.close()
 
     def _status(self, serial: str) -> bytes:
@@ -233,6 +236,8 @@ async def fake_server(root: Path, **changes: Any) -> AsyncIterator[tuple[FakeSer
         listening.close()
         for writer in list(fake.open):
             writer.transport.abort()
+        # A command that was under way is killed, and its pipes are closed, before the loop is.
+        await asyncio.gather(*(task for task in fake.serving if task), return_exceptions=True)
 
 
 def play(root: Path, body: Callable[[FakeServer, Adb], Awaitable[None]], **changes: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.devices.android import discovery
@@ -207,6 +207,7 @@ def test_a_property_has_one_of_its_values(
     assert len(mismatches(has, {"ro.product.model": patterns})) == reasons
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b"]), st.text()), st.text())
 def test_a_reason_is_one_line_whatever_a_phone_calls_itself(
     has: dict[str, str], pattern: str

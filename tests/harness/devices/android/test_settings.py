@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from harness.devices.android import settings as settings_module
@@ -181,6 +182,7 @@ def test_a_note_says_nothing_but_what_this_module_sets() -> None:
     )
 
 
+@tries(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(sorted(WANTED)), st.none() | st.text(min_size=1, max_size=200)),
     st.booleans(),
@@ -196,6 +198,7 @@ def test_a_note_is_read_as_it_was_written(
     assert parse_note(note(former)) == former
 
 
+@tries(deadline=None)
 @given(st.text())
 def test_no_text_makes_the_readers_raise(text: str) -> None:
     parse_note(text)

@@ -5,7 +5,7 @@ import struct
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.devices.android import shell
@@ -70,6 +70,7 @@ def test_a_syntax_error_is_the_command_s_own() -> None:
     assert done.stderr
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
 def test_words_reach_a_command_as_they_are(words: list[str]) -> None:
     line = shell.with_sentinel(shell.command_line(["printf", "<%s>", *words]), TOKEN)
@@ -78,12 +79,14 @@ def test_words_reach_a_command_as_they_are(words: list[str]) -> None:
     assert found == ("".join(f"<{word}>" for word in words or [""]).encode(), 0)
 
 
+@settings(deadline=None)
 @given(st.binary(), st.integers(0, 255), st.sampled_from([b"\n", b"\r\n"]))
 def test_output_and_code_are_split_again(output: bytes, code: int, end: bytes) -> None:
     said = output + f"{TOKEN}:{code}".encode() + end
     assert shell.split_sentinel(said, TOKEN) == (output, code)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_output_without_its_sentinel_is_none(output: bytes) -> None:
     assert shell.split_sentinel(output, TOKEN) is None
@@ -122,6 +125,7 @@ def test_a_shell_that_is_killed_is_no_lost_transport() -> None:
     assert lines(packet(1, b"so far\n") + packet(3, b"\x89")) == [("so far", -1), ("", 137)]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_garbage_is_a_lost_transport(data: bytes, protocol: bool) -> None:
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.devices.android.facts.battery import Battery, parse_battery
@@ -90,6 +90,7 @@ def damaged(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.parametrize("name", PARSERS)
+@settings(deadline=None)
 @given(text=st.one_of(st.text(), damaged()))
 @example(text="²")  # a digit to `isdigit`, and no number to `int`
 @example(text="{" * 100_000)
@@ -234,6 +235,7 @@ def test_vulkan() -> None:
     assert api_version(4194307) == "1.0.3"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -334,6 +336,7 @@ def test_properties() -> None:
     }
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z][a-z0-9._]{0,20}", fullmatch=True),
@@ -345,6 +348,7 @@ def test_properties_are_what_getprop_lists(properties: dict[str, str]) -> None:
     assert parse_properties(text) == properties
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_clean_text_is_one_short_printable_line(text: str) -> None:
     found = clean(text)
