@@ -166,7 +166,7 @@ def format_entry(entry: Entry, style: str = "threadtime", modifiers: Collection[
 
 def _stamp(at: float, modifiers: Collection[str]) -> str:
     digits = 6 if "usec" in modifiers else 9 if "nsec" in modifiers else 3
-    fraction = f"{at % 1:.9f}"[2 : 2 + digits]
+    fraction = f"{int(at % 1 * 10**digits):0{digits}d}"
     if "epoch" in modifiers or "monotonic" in modifiers:
         return f"{int(at):>10}.{fraction}"
     year = "%Y-" if "year" in modifiers else ""

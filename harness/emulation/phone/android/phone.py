@@ -50,7 +50,15 @@ class Phone:
         return cold
 
     async def force_stop(self, package: str) -> None:
-        """End an app."""
+        """End an app, and say so."""
+        if installed := self.state.packages.get(package):
+            self.state.log.write(
+                "I",
+                "ActivityManager",
+                f"Force stopping {package} appid={installed.uid} user=0: from pid {os.getpid()}",
+                pid=SYSTEM_SERVER_PID,
+                buffer="system",
+            )
         if app := self.apps.get(package):
             await app.stop(by=os.getpid())
             if (self.state.foreground or "").startswith(f"{package}/"):

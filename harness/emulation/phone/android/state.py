@@ -226,6 +226,8 @@ class State:
     unknown: Counter[str] = field(default_factory=Counter)
     on_unknown: Callable[[str], None] = field(default=_nobody)
     services: set[str] = field(default_factory=set)
+    permissions: dict[str, set[str]] = field(default_factory=dict)
+    doze: bool = True
     booted: float = field(default_factory=time.time)
 
     @property

@@ -29,6 +29,7 @@ SERVICES: Final[Mapping[str, Callable[[Phone, Sequence[str]], str | None]]] = {
     "webviewupdate": package.webviewupdate,
     "window": window.window,
 }
+_STRANGE: Final = {"activity": "Bad activity command, or no activities match"}
 _BATTERY_WORDS: Final = frozenset({"set", "unplug", "reset", "get"})
 
 
@@ -62,7 +63,7 @@ def commands(phone: Phone) -> dict[str, Command]:
         text = service(phone, rest)
         if text is None:
             count_unknown(state, argv)
-            await io.out(f"Bad activity command, or no activities match: {rest[0]}\n")
+            await io.out(f"{_STRANGE.get(name, 'Unknown command')}: {' '.join(rest[:1])}\n")
             return 0
         await io.out(text)
         return 0

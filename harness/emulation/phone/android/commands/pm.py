@@ -176,6 +176,7 @@ class Changes:
         await self._phone.force_stop(name)
         if app := self._phone.app(name):
             await app.clear()
+        self._phone.state.permissions.pop(name, None)
         await io.out("Success\n")
         return 0
 
@@ -189,6 +190,7 @@ class Changes:
         if app := self._phone.apps.pop(name, None):
             await app.clear()
         del self._packages[name]
+        self._phone.state.permissions.pop(name, None)
         await io.out("Success\n")
         return 0
 
@@ -201,6 +203,11 @@ class Changes:
                 f"{' '.join(words[:1])}\n"
             )
             return 255
+        granted = self._phone.state.permissions.setdefault(words[0], set())
+        if argv[0] == "grant":
+            granted.add(words[1])
+        else:
+            granted.discard(words[1])
         return 0
 
     async def _nothing(self, argv: Sequence[str], io: CommandIO) -> int:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from harness.emulation.phone.android.state import Package
 
 WEBVIEW: Final = "com.google.android.webview"
-# What Appium's helper app asks for: a permission that is not there is asked for again and again.
-_GRANTED: Final = ("android.permission.INTERNET", "android.permission.SET_ANIMATION_SCALE",
-                   "android.permission.CHANGE_CONFIGURATION",
-                   "android.permission.ACCESS_FINE_LOCATION")  # fmt: skip
+_INSTALL: Final = ("android.permission.INTERNET", "android.permission.WAKE_LOCK")
+#: A runtime permission that every app asks for since Android 13.
+_NOTIFICATIONS: Final = "android.permission.POST_NOTIFICATIONS"
+_NOTIFICATIONS_API: Final = 33
 
 
 def package(phone: Phone, words: Sequence[str]) -> str:
@@ -50,7 +50,15 @@ def _activities(item: Package) -> str:
 
 def _package(phone: Phone, item: Package) -> str:
     flags = "SYSTEM HAS_CODE ALLOW_CLEAR_USER_DATA" if item.system else "HAS_CODE ALLOW_BACKUP"
-    granted = "".join(f"        {name}: granted=true\n" for name in _GRANTED)
+    given = phone.state.permissions.get(item.name, set())
+    asked = {_NOTIFICATIONS} if phone.state.api >= _NOTIFICATIONS_API else set()
+    runtime = {name: name in given for name in sorted(given | asked)}
+    installed = "".join(f"        {name}: granted=true\n" for name in _INSTALL)
+    rows = "".join(
+        f"        {name}: granted={str(granted).lower()}, flags=[ USER_SET ]\n"
+        for name, granted in runtime.items()
+    )
+    requested = "".join(f"      {name}\n" for name in (*_INSTALL, *runtime))
     return (
         f"  Package [{item.name}] (7a8b9c0):\n"
         f"    userId={item.uid}\n    appId={item.uid}\n"
@@ -58,12 +66,10 @@ def _package(phone: Phone, item: Package) -> str:
         f"    versionCode={item.version_code} minSdk=26 targetSdk={phone.state.api}\n"
         f"    versionName={item.version}\n"
         f"    flags=[ {flags} ]\n"
-        "    requested permissions:\n"
-        f"{''.join(f'      {name}{chr(10)}' for name in _GRANTED)}"
-        "    install permissions:\n"
-        f"{granted}"
+        f"    requested permissions:\n{requested}"
+        f"    install permissions:\n{installed}"
         "    User 0: ceDataInode=1 installed=true hidden=false suspended=false stopped=false\n"
-        f"      runtime permissions:\n{granted}"
+        f"      runtime permissions:\n{rows}"
     )
 
 

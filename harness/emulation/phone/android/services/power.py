@@ -100,12 +100,20 @@ def power(phone: Phone, _: Sequence[str]) -> str:
     )
 
 
-def deviceidle(phone: Phone, _: Sequence[str]) -> str:
-    """`dumpsys deviceidle`."""
-    screen, charging = phone.state.screen.on, phone.state.battery.plugged
-    return (
-        "  Whitelist system apps:\n"
-        f"  mScreenOn={str(screen).lower()}\n"
-        f"  mCharging={str(charging).lower()}\n"
-        "  mState=ACTIVE\n  mLightState=ACTIVE\n"
-    )
+def deviceidle(phone: Phone, words: Sequence[str]) -> str | None:
+    """`dumpsys deviceidle`, with the words of its shell that test tools use."""
+    state = phone.state
+    match list(words):
+        case []:
+            return (
+                f"  mScreenOn={str(state.screen.on).lower()}\n"
+                f"  mCharging={str(state.battery.plugged).lower()}\n"
+                "  mState=ACTIVE\n  mLightState=ACTIVE\n"
+            )
+        case ["enabled", *_]:
+            return f"{int(state.doze)}\n"
+        case ["enable" | "disable" as how, *_]:
+            state.doze = how == "enable"
+            return f"Deep idle mode {how}d\nLight idle mode {how}d\n"
+        case _:
+            return None
