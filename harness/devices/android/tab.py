@@ -99,10 +99,7 @@ class CdpTab:
             TabLostError: the page could not be opened.
         """
         try:
-            if target is None:
-                made = await cdp.send("Target.createTarget", {"url": "about:blank"})
-                target = str(made.get("targetId", ""))
-            session = await attach(cdp, target)
+            session = await attach(cdp, target or await _new_page(cdp))
             tab = cls(session, timeline, on_event, push=push, console=console)
             await tab._listen()
             await tab._go(url)
@@ -282,6 +279,23 @@ class CdpTab:
         with contextlib.suppress(*_FAILURES):
             await self._session.cdp.send("Target.closeTarget", {"targetId": self.target})
         self._session.cdp.forget(self._session.id)
+
+
+async def _new_page(cdp: Cdp) -> str:
+    """A page to use: a new one, or, where the browser makes none, an empty one that is there.
+
+    Raises:
+        CdpError, CdpTimeoutError, CdpLostError: see `Cdp.send`.
+    """
+    try:
+        made = await cdp.send("Target.createTarget", {"url": "about:blank"})
+        return str(made.get("targetId", ""))
+    except CdpError as error:
+        answer = await cdp.send("Target.getTargets")
+        for info in answer.get("targetInfos", []):
+            if info.get("type") == "page" and info.get("url") == "about:blank":
+                return str(info.get("targetId", ""))
+        raise CdpError(f"the browser opens no page: {error}") from error
 
 
 def read_event(payload: object) -> PageEvent:

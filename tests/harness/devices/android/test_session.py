@@ -86,6 +86,10 @@ class Rig:
             told = self.answers[method]
             if told is None:
                 return
+            if isinstance(told, str):
+                error = {"code": -32000, "message": told}
+                await socket.send_json({"id": message["id"], "error": error})
+                return
             result = told
         elif method == "Target.createTarget":
             result = {"targetId": "T1"}
@@ -429,6 +433,25 @@ def test_a_page_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(TabLostError, match="ERR_CONNECTION_REFUSED"):
         asyncio.run(main())
     assert rig.phone.ports == []
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_where_no_page_can_be_made_the_empty_one_is_used(tmp_path: Path, blank: bool) -> None:
+    rig = Rig(tmp_path)
+    rig.answers["Target.createTarget"] = "Not supported"
+    if not blank:
+        rig.targets.clear()
+
+    async def main() -> None:
+        async with rig.running() as tab:
+            assert tab.target == "blank"
+            assert rig.closed == []
+
+    if blank:
+        asyncio.run(main())
+    else:
+        with pytest.raises(TabLostError, match="opens no page: Not supported"):
+            asyncio.run(main())
 
 
 def test_a_new_timeline_for_a_second_load(tmp_path: Path) -> None:
