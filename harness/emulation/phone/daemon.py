@@ -49,6 +49,7 @@ class Cable:
         if self._holds == 0:
             self._listener.listen(_BACKLOG)
             self._accepting = asyncio.create_task(self._accept())
+            self._accepting.add_done_callback(_tell_failure)
 
     def hold(self) -> None:
         """One reason more to be unplugged: connections are dropped, and refused from now on."""
@@ -99,6 +100,12 @@ class Cable:
         task = asyncio.create_task(transport.run())
         self._transports[transport] = task
         task.add_done_callback(lambda _: self._transports.pop(transport, None))
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """A task that nobody waits for must not fail in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOG.error("%s failed", task.get_name(), exc_info=error)
 
 
 class Daemon:
@@ -153,6 +160,7 @@ class Daemon:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_tell_failure)
 
     def unplug(self, seconds: float) -> None:
         """Pull the cable for so long."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from harness.emulation.phone import faults, hardware, linux, shim
+from harness.emulation.phone import faults, hardware, landlock, linux, shim
 from harness.emulation.phone.command import Android, AndroidFactory, CommandIO, Place
 from harness.emulation.phone.control import serve_control, write_line
 from harness.emulation.phone.daemon import Cable, Daemon
@@ -58,6 +58,7 @@ class Outfit:
     way: Way
     folder: Path
     scope: Scope | None
+    groups: tuple[Path, ...]
     listener: socket.socket
     address: str
     peers: Peers
@@ -135,6 +136,8 @@ class Inside:
             lock_root()
             linux.drop_privileges()
             os.environ["TMPDIR"] = "/tmp"  # noqa: S108 - the phone's own
+        else:
+            self._close_in_by_landlock()
         os.environ[MARK] = outfit.identity
         plan = shell_plan(self.place, outfit.profile)
         shell = Shell(plan, self._registry, self._count_unknown)
@@ -164,6 +167,23 @@ class Inside:
                 "isolation": str(outfit.way),
             },
         )
+
+    def _close_in_by_landlock(self) -> None:
+        """Without namespaces: at least leave the host's files and processes alone."""
+        os.environ["TMPDIR"] = str(self.place.root / "tmp")
+        allowed = {
+            self._outfit.folder: landlock.ALL,
+            Path("/dev"): landlock.WRITE,
+            Path("/dev/shm"): landlock.ALL,  # noqa: S108 - shared memory of browsers
+            Path("/proc"): landlock.WRITE,  # a browser's own oom_score_adj
+            **dict.fromkeys(self._outfit.groups, landlock.WRITE),
+        }
+        told = "isolation: none: the shell sees the host's files and has harmless tools only"
+        try:
+            landlock.restrict(allowed)
+        except OSError as error:
+            told += f"; it may change the host's files ({error.filename}: {error.strerror})"
+        self._missing.append(told)
 
     async def do(self, action: str, arguments: Mapping[str, JsonValue]) -> JsonValue:
         """One control action: the daemon's own, or Android's."""

@@ -153,9 +153,14 @@ def drop_privileges() -> None:
     for number in range(_CAPABILITIES):  # EINVAL above the last one
         _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0)
     _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+    forbid_new_privileges()
     header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, bytes(24)), "capset")
+
+
+def forbid_new_privileges() -> None:
+    """No program that is started from here on gains rights by its owner or its file."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
 
 
 def children(pid: int) -> list[int]:

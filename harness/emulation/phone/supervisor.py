@@ -208,6 +208,7 @@ class _Supervisor:
                 way=way,
                 folder=self._folder,
                 scope=self._scope,
+                groups=tuple(self._plan.groups),
                 listener=self._listener,
                 address=f"{host}:{port}",
                 peers=self._peers,
