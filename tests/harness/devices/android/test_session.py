@@ -191,6 +191,7 @@ def test_what_a_page_throws_or_does_not_answer(tmp_path: Path) -> None:
         rig.answers["Runtime.evaluate"] = None
         with pytest.raises(TabLostError, match="did not answer within"):
             await tab.call("f", 1, within=0.05)
+        rig.answers["Runtime.evaluate"] = {"result": {}}
         await rig.browser.emit("Runtime.exceptionThrown", "S1", exceptionDetails=details)
         await rig.until(Kind.ENGINE_ERROR)
 
