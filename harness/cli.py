@@ -14,6 +14,7 @@ from rich.table import Table
 
 from harness.devices.places import PlacesSettings
 from harness.emulation import commands as profile_commands
+from harness.emulation.phone import commands as phone_commands
 from harness.errors import UserError
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
@@ -44,6 +45,7 @@ examples:
   tierlab tiers                        the thresholds, each with its source
   tierlab model make gemma-3-270m      write a model file with random weights
   tierlab profile capture SERIAL       a phone as a profile, without what is personal
+  tierlab phone start pixel7           a virtual phone, for adb, Appium or by hand
   tierlab runs show                    the records of the last run
   tierlab matrix                       the compatibility matrix, and its website
   tierlab store import DIR             take what another host has measured
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
     profile_commands.add_commands(commands)
+    phone_commands.add_commands(commands)
     matrix_commands.add_parser(commands)
     regressions_commands.add_parser(commands)
     outbox_commands.add_parser(commands)
