@@ -16,7 +16,7 @@ _MOST_CORES: Final = 1024
 
 
 async def fast_cores(phone: Phone) -> int:
-    """The cores that are not of the slowest cluster; all, where they are alike or say nothing.
+    """The cores that are not of the slowest cluster; half of them, where they do not tell.
 
     Raises:
         TransportLostError: the phone is gone.
@@ -31,5 +31,5 @@ def count_fast(text: str) -> int:
     speeds = [int(line) for line in head.split() if line.isdecimal() and len(line) < 12]  # noqa: PLR2004
     cores = tail.strip()
     number = int(cores) if cores.isdecimal() and len(cores) < 5 else 1  # noqa: PLR2004
-    fast = sum(speed > min(speeds) for speed in speeds) if speeds else 0
-    return max(1, min(fast or len(speeds) or number, _MOST_CORES))
+    fast = sum(speed > min(speeds) for speed in speeds) if speeds else number // 2
+    return max(1, min(fast or len(speeds), _MOST_CORES))

@@ -161,7 +161,7 @@ def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
     [
         ("1803000\n" * 4 + "2348000\n" * 2 + "2850000\n" * 2 + "cores\n8\n", 4),
         ("2400000\n" * 8 + "cores\n8\n", 8),
-        ("cores\n6\n", 6),
+        ("cores\n6\n", 3),
         ("cores\n", 1),
         ("", 1),
         ("garbage\n1803000\ncores\nmany\n", 1),
