@@ -59,6 +59,7 @@ class Place:
     private_network: bool
     scope: Scope | None
     unknown: Callable[[str], None]  # count a command or an option that nobody knows
+    browser_sandbox: bool = True  # whether Chromium can close in its own processes here
 
     def path(self, phone_path: str) -> Path:
         """Where a path of the phone is for this process: never outside of `root`."""

@@ -110,6 +110,7 @@ class Inside:
             identity=outfit.identity,
             root=Path("/") if isolated else outfit.folder / "root",
             private_network=isolated,
+            browser_sandbox=isolated and os.getuid() != 0,
             scope=outfit.scope,
             unknown=self._count_unknown,
         )
