@@ -180,7 +180,8 @@ class AppiumSession:
     async def logs(self, kind: str) -> list[str]:
         """What is new in one of the driver's logs, such as `crashlog` of the XCUITest driver."""
         entries = await self._call("logs", lambda: self._driver.get_log(kind))
-        return [_text(entry.get("message")) for entry in entries if isinstance(entry, dict)]
+        given = entries if isinstance(entries, list) else []
+        return [_text(entry.get("message")) for entry in given if isinstance(entry, dict)]
 
     async def source(self) -> str:
         """The screen's elements as XML."""
