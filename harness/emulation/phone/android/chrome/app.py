@@ -1,4 +1,4 @@
-"""Chrome as an app of the phone: start, stop, watch, and tell how its processes died."""
+"""Chrome as an app of the phone: start, stop, and what is shown."""
 
 from __future__ import annotations
 
@@ -7,34 +7,24 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.processes import family
 from harness.emulation.phone.android.apps_base import Intent, LaunchError
 from harness.emulation.phone.android.chrome.arguments import FLAGS_FILE, arguments, read_flags
 from harness.emulation.phone.android.chrome.bridge import DevtoolsBridge
 from harness.emulation.phone.android.chrome.executable import program_of
-from harness.emulation.phone.android.chrome.inquest import Inquest
 from harness.emulation.phone.android.chrome.overrides import Overrides
-from harness.emulation.phone.android.chrome.processes import ProcessTable, proportional
 from harness.emulation.phone.android.chrome.protocol import ProtocolError
-from harness.emulation.phone.android.chrome.stderr import gpu_exit, log_line
-from harness.emulation.phone.android.deaths import (
-    SYSTEM_SERVER_PID,
-    TOMBSTONES,
-    Cause,
-    ForceStopped,
-    tell,
-)
+from harness.emulation.phone.android.chrome.watch import LINE_BYTES, POLL_SECONDS, ChromeWatch
+from harness.emulation.phone.android.deaths import SYSTEM_SERVER_PID, ForceStopped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.devices.browsers import InstalledBrowser
+    from harness.emulation.phone.android.deaths import Cause
     from harness.emulation.phone.android.group import MemoryGroup
     from harness.emulation.phone.android.state import Package, Process, State
     from harness.emulation.phone.command import Place
@@ -42,10 +32,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
-KILL_POLL_SECONDS: Final = 0.02
-#: Every so many looks at the counter, one at the processes.
-PROCESS_EVERY: Final = 5
-_LINE_BYTES: Final = 64 << 10
 FIRST_RUN_ACTIVITY: Final = "org.chromium.chrome.browser.firstrun.FirstRunActivity"
 _NO_FIRST_RUN: Final = frozenset({"--disable-fre", "--no-first-run"})
 
@@ -88,12 +74,8 @@ class ChromeApp:
         self._process: asyncio.subprocess.Process | None = None
         self._overrides: Overrides | None = None
         self._bridge: DevtoolsBridge | None = None
-        self._table: ProcessTable | None = None
-        self._living: dict[int, Process] = {}
-        self._main: Process | None = None
-        self._inquest = Inquest(group.claim)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopping: Cause | None = None
+        self._watch: ChromeWatch | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._in_first_run = False
         self._lock = asyncio.Lock()
 
@@ -121,12 +103,8 @@ class ChromeApp:
         return self._place.path("/data/user/0") / self.package / "app_chrome"
 
     def processes(self) -> list[Process]:
-        """See `App.processes`; with fresh figures."""
-        self._look()
-        return [
-            replace(process, pss=proportional(process.pid) or process.rss)
-            for process in self._living.values()
-        ]
+        """See `App.processes`."""
+        return self._watch.processes() if self._watch is not None and self.pid is not None else []
 
     async def start(self, intent: Intent) -> bool:
         """See `App.start`."""
@@ -168,7 +146,11 @@ class ChromeApp:
         return read_flags(text)
 
     async def _launch(self) -> None:
+        if self._watching is not None:  # of a life that just ended by itself
+            await asyncio.wait({self._watching}, timeout=STOP_SECONDS)
         flags = self._flags()
+        if not self._place.browser_sandbox:
+            flags = [*flags, "--no-sandbox"]
         folder = self.folder
         first_run_done = folder / "First Run"
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,14 +169,12 @@ class ChromeApp:
                 software_gpu=self._software_gpu,
             ),
         ]
-        self._stopping = None
-        self._inquest = Inquest(self._group.claim)
         self._process = process = await asyncio.create_subprocess_exec(
             *command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            limit=_LINE_BYTES,
+            limit=LINE_BYTES,
             start_new_session=True,
             env={
                 "HOME": str(folder.parent),
@@ -203,14 +183,9 @@ class ChromeApp:
                 "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - of the phone
             },
         )
-        self._table = ProcessTable(self._package, process.pid)
-        self._living = {}
-        self._main = None
+        self._watch = ChromeWatch(self._package, self._state, self._place, self._group, process)
         self._say_started(process.pid)
-        self._tasks = [
-            asyncio.create_task(self._read_stderr(process)),
-            asyncio.create_task(self._watch(process)),
-        ]
+        self._watching = asyncio.create_task(self._live(self._watch))
         if self._in_first_run:
             return
         try:
@@ -222,7 +197,8 @@ class ChromeApp:
     async def _attach(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         """Reach the browser, dress it as the phone's, and only then let others in."""
         port, path = await _devtools_port(process, folder)
-        self._overrides = Overrides(self._state, self._browser.version, self._on_crash)
+        assert self._watch is not None
+        self._overrides = Overrides(self._state, self._browser.version, self._watch.crashed)
         await self._overrides.start(f"ws://127.0.0.1:{port}{path}")
         name = (
             f"webview_devtools_remote_{process.pid}" if self._webview else "chrome_devtools_remote"
@@ -249,106 +225,19 @@ class ChromeApp:
             buffer="events",
         )
 
-    # -- watching ---------------------------------------------------------------------------------
-
-    def _on_crash(self, status: str, code: int) -> None:
-        self._inquest.crash(status, code)
-
-    async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        while True:
-            try:
-                data = await process.stderr.readuntil(b"\n")
-            except asyncio.IncompleteReadError as error:
-                data = error.partial
-            except asyncio.LimitOverrunError as error:
-                data = await process.stderr.read(error.consumed or _LINE_BYTES)
-            if not data:
-                return
-            line = data.decode("utf-8", "replace")
-            if (code := gpu_exit(line)) is not None:
-                self._inquest.gpu_exit(code)
-            if said := log_line(line):
-                self._state.log.write(
-                    said.priority,
-                    "chromium",
-                    said.text,
-                    pid=said.pid or process.pid,
-                    tid=said.tid,
-                    uid=self._package.uid,
-                )
-
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        looks = 0
-        ended = asyncio.ensure_future(process.wait())
+    async def _live(self, watch: ChromeWatch) -> None:
+        """The watch, and after the end: nobody is let in any more."""
         try:
-            while not ended.done():
-                self._count_kills()
-                if looks % PROCESS_EVERY == 0:
-                    self._look()
-                self._tell_dead()
-                looks += 1
-                await asyncio.wait({ended}, timeout=KILL_POLL_SECONDS)
+            await watch.run()
         finally:
-            ended.cancel()
-        await self._browser_ended(process)
-
-    def _count_kills(self) -> None:
-        if self._group.look():
-            self._look()
-
-    def _look(self) -> None:
-        """See who lives; who does not any more is put before the inquest."""
-        if self._table is None or self._process is None:
-            return
-        # The group may hold others' processes too, and a process whose parent is gone is no child
-        # of the browser any more: both are looked at, and only Chromium's own are kept.
-        pids = family(self._process.pid) | (self._living.keys() & (self._group.pids() or set()))
-        living = self._table.read(pids)
-        for pid in self._living.keys() - living.keys():
-            if pid != self._process.pid:
-                self._inquest.dead(self._living[pid])
-        self._living = living
-        self._main = living.get(self._process.pid, self._main)
-
-    def _tell_dead(self) -> None:
-        for process, cause in self._inquest.decided(self._group.limit, stopping=self._stopping):
-            self._tell(process, cause)
-
-    def _tell(self, process: Process, cause: Cause) -> None:
-        if process.kind != "zygote":
-            tell(self._state, process, cause, self._place.path(TOMBSTONES))
-
-    async def _browser_ended(self, process: asyncio.subprocess.Process) -> None:
-        """The browser is gone: say how, and take its children with it."""
-        self._count_kills()
-        self._look()
-        main, self._main = self._main, None
-        code = process.returncode if process.returncode is not None else 0
-        if main is not None:
-            cause = self._inquest.of_browser(code, self._group.limit, stopping=self._stopping)
-            self._tell(main, cause)
-        children = [item for pid, item in self._living.items() if pid != process.pid]
-        for child in children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child.pid, signal.SIGKILL)
-            self._inquest.dead(child)
-        for item, cause in self._inquest.rest(self._group.limit, stopping=self._stopping):
-            self._tell(item, cause)
-        self._living = {}
-        await self._hang_up()
-        if self._state.foreground == self.activity:
+            bridge, self._bridge = self._bridge, None
+            overrides, self._overrides = self._overrides, None
+            if bridge is not None:
+                await bridge.close()
+            if overrides is not None:
+                await overrides.close()
+        if (self._state.foreground or "").startswith(f"{self.package}/"):
             self._state.foreground = None
-
-    async def _hang_up(self) -> None:
-        bridge, self._bridge = self._bridge, None
-        overrides, self._overrides = self._overrides, None
-        if bridge is not None:
-            await bridge.close()
-        if overrides is not None:
-            await overrides.close()
-
-    # -- ending -----------------------------------------------------------------------------------
 
     async def stop(self, *, by: int) -> None:
         """See `App.stop`."""
@@ -356,23 +245,16 @@ class ChromeApp:
             await self._end(ForceStopped(by))
 
     async def _end(self, why: Cause | None) -> None:
-        process = self._process
-        if process is None:
+        process, watch, watching = self._process, self._watch, self._watching
+        if process is None or watch is None or watching is None:
             return
-        self._look()
-        self._stopping = why
         if process.returncode is None:
-            for pid in sorted(self._living, reverse=True):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-        except TimeoutError:
+            watch.stopping = why
+            watch.kill()
+        done, _ = await asyncio.wait({watching}, timeout=STOP_SECONDS)
+        if not done:
             _LOG.warning("the browser %d did not end within %g s", process.pid, STOP_SECONDS)
-        self._process = None
+        self._process = self._watch = self._watching = None
         self._in_first_run = False
 
     async def clear(self) -> None:
@@ -381,8 +263,9 @@ class ChromeApp:
 
     def signal(self, kind: str, number: int) -> int | None:
         """See `App.signal`."""
-        self._look()
-        fitting = [item for item in self._living.values() if item.kind == kind]
+        if self._watch is None or self.pid is None:
+            return None
+        fitting = [item for item in self._watch.look() if item.kind == kind]
         # Spare renderers hold little: the page is in the largest one.
         for item in sorted(fitting, key=lambda item: -item.rss):
             with contextlib.suppress(ProcessLookupError):
@@ -414,5 +297,5 @@ async def _devtools_port(process: asyncio.subprocess.Process, folder: Path) -> t
         with contextlib.suppress(OSError, ValueError):
             port, path = file.read_text(encoding="ascii").split()[:2]
             return int(port), path
-        await asyncio.sleep(KILL_POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     raise ProtocolError(f"the browser did not listen within {START_SECONDS:g} s")

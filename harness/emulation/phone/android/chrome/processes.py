@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _ISOLATED_UIDS: Final = 1000
+_UNKNOWN: Final = ("", "zygote", 0)
 
 
 class ProcessTable:
@@ -48,7 +49,8 @@ class ProcessTable:
             status = _memory(pid)
             if status is None:
                 continue
-            if pid not in self._names and (named := self._identify(pid)):
+            # A zygote becomes a renderer by a fork, and shows it a moment later.
+            if self._names.get(pid, _UNKNOWN)[1] == "zygote" and (named := self._identify(pid)):
                 self._names[pid] = named
             if pid not in self._names:
                 continue

@@ -18,7 +18,9 @@ _LINE: Final = re.compile(
 _PRIORITIES: Final = {"INFO": "I", "WARNING": "W", "ERROR": "E", "FATAL": "F"}
 _GPU_EXIT: Final = re.compile(r"GPU process exited unexpectedly: exit_code=(\d{1,5})")
 # Of no use on a phone: what a host without a desktop lacks.
-_NOISE: Final = re.compile(r"DevTools listening on|dbus|org\.freedesktop|UPower|xdg-settings")
+_NOISE: Final = re.compile(
+    r"DevTools listening on|dbus|org\.freedesktop|UPower|xdg-settings|third_party/crashpad/"
+)
 
 
 class LogLine(NamedTuple):
