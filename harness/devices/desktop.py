@@ -33,7 +33,7 @@ from playwright.async_api import Error as PlaywrightError
 from harness.devices.base import Gate, HostFacts, TabLostError
 from harness.devices.browsers import InstalledBrowser, browser_at, find_browser
 from harness.devices.child import ChildSession, child_session
-from harness.devices.gpu import SOFTWARE_ADAPTER_ARGS, has_gpu
+from harness.devices.gpu import adapter_args, gpu_names, has_gpu
 from harness.devices.processes import handles, kill_all
 from harness.devices.watch import Watch, load_average
 from harness.emulation.limits import find_limiter, observe
@@ -56,6 +56,8 @@ LAUNCH_SECONDS: Final = 60
 CLOSE_SECONDS: Final = 10
 SCREENSHOT_SECONDS: Final = 5
 PICK_SECONDS: Final = 30
+# How long Chromium's GPU process may take to stand: a third of a second with NVIDIA's driver.
+GPU_SECONDS: Final = 10
 # How long the other sources of a death are waited for, at most; see `DesktopSession.settle`.
 SETTLE_SECONDS: Final = 0.5
 # Between the driver's word that a page is closed and its word that the browser is gone.
@@ -146,9 +148,14 @@ class DesktopSession:
         self._closing = False
         # Chromium opens targets of its own beside the page, each with a renderer of its own.
         self._target: str | None = None
+        self.gpus: list[str] = []
 
     async def listen(self) -> None:
-        """Subscribe to everything the driver can tell of a death."""
+        """Subscribe to everything the driver can tell of a death, and wait for the GPU process.
+
+        A page that asks for a WebGPU adapter before that process stands is told that there is none
+        (Chromium 156 on an NVIDIA GPU, each time), as no user's browser is ever that fresh.
+        """
         self._browser.on("disconnected", self._on_disconnected)
         if not self._chromium:
             return
@@ -158,6 +165,9 @@ class DesktopSession:
             cdp.on("Target.targetCrashed", self._on_target_crashed)
             cdp.on("Target.detachedFromTarget", self._on_detached)
             await cdp.send("Target.setDiscoverTargets", {"discover": True})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GPU_SECONDS):
+                    self.gpus = gpu_names(await cdp.send("SystemInfo.getInfo"))
 
     @property
     def _chromium(self) -> bool:
@@ -337,6 +347,8 @@ class DesktopDevice:
             raise UserError(f"device {profile.id!r} cannot be used: {found}")
         self._installed: InstalledBrowser = found
         self._driver: Playwright | None = None
+        # Filled by the first browser that starts; the facts of this device share it.
+        self._found: dict[str, JsonValue] = {}
 
     async def __aenter__(self) -> Self:
         self._driver = await async_playwright().start()
@@ -372,6 +384,7 @@ class DesktopDevice:
             temperature_celsius=_temperature(),
             emulated=limited,
             limiter=find_limiter().name if limited else None,
+            extra=self._found,
         )
 
     async def gates(self) -> list[Gate]:
@@ -421,6 +434,8 @@ class DesktopDevice:
             polls = asyncio.create_task(watch.run())
             try:
                 await session.listen()
+                if session.gpus:
+                    self._found["gpus"] = list(session.gpus)
                 yield session
             finally:
                 # First the polls: processes that end because they are told to are no evidence.
@@ -453,8 +468,10 @@ class DesktopDevice:
     def _profile_args(self) -> tuple[str, ...]:
         """What the profile adds to the browser's command line."""
         section = self.profile.browser
-        software = section.software_adapter and section.engine == "chromium" and not has_gpu()
-        return (*section.args, *(SOFTWARE_ADAPTER_ARGS if software else ()))
+        if section.engine != "chromium":
+            return section.args
+        more = adapter_args(section.args, software=section.software_adapter, gpu=has_gpu())
+        return (*section.args, *more)
 
     async def _launch(
         self, script: Path, stderr: Path, persistent: Path | None

@@ -12,7 +12,8 @@ from harness.devices.desktop import DesktopDevice, DesktopSession, DesktopTab, q
 from harness.devices.watch import Watch
 from harness.errors import UserError
 from harness.evidence import Timeline
-from harness.profiles import Profile
+from harness.profiles import Profile, load_profiles
+from harness.web.server import serve
 from results.record import Evidence, Kind, Source
 
 if TYPE_CHECKING:
@@ -66,6 +67,28 @@ def test_a_profile_whose_browser_is_missing_is_refused(
     monkeypatch.setenv("TIERLAB_BROWSER", "no/such/browser")
     with pytest.raises(UserError, match=r"device 'd' cannot be used: .*no/such/browser"):
         DesktopDevice(profile)
+
+
+@pytest.mark.integration
+def test_the_gpu_stands_before_the_first_page(tmp_path: Path) -> None:
+    """The page asks at once; a browser just started would answer that there is no adapter."""
+
+    async def ask() -> tuple[str, list[str]]:
+        async with (
+            serve() as server,
+            DesktopDevice(load_profiles()["desktop-swiftshader"]) as device,
+        ):
+            async with device.session(Timeline(), tmp_path) as session:
+                await session.open_tab(f"{server.url}/page/trial.html", lambda _: None)
+                assert session._page
+                adapter = await session._page.evaluate(
+                    "async () => (await navigator.gpu.requestAdapter())?.info.architecture"
+                )
+            return adapter, (await device.facts()).extra["gpus"]  # type: ignore[return-value]
+
+    adapter, gpus = asyncio.run(ask())
+    assert adapter == "swiftshader"
+    assert "SwiftShader" in gpus[0]
 
 
 # --- what a session makes of the driver's events -------------------------------------------------
