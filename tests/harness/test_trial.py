@@ -126,6 +126,7 @@ def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
     assert job["host"] == "worker"
     assert job["gpuBytes"] == 0
     assert job["outputTokens"] == 4
+    assert job["tombstone"] is False
     assert job["source"]["kind"] == "network"
     assert job["source"]["files"][0]["url"] == "/artifacts/gemma-3-270m-int4/model.onnx"
 
@@ -152,6 +153,16 @@ def test_an_engine_outside_of_a_browser(tmp_path: Path) -> None:
     assert module == "harness.engines.llama_cpp"
     assert job["outputTokens"] == 4
     assert "source" not in job
+
+
+def test_on_a_phone_the_page_leaves_word_and_engines_stay_in_the_browser(tmp_path: Path) -> None:
+    phone = FakeDevice(probe_well, load_well, profile=load_profiles()["pixel7"])
+    assert run(phone, tmp_path, made=artifact())[0].verdict is Verdict.OK
+    assert phone.sessions[1].tabs[0].calls[0][1]["tombstone"] is True
+    native = Workload("gemma-3-270m", "q8_0", "llama.cpp/native", 16, 4)
+    found, _ = run(FakeDevice(profile=load_profiles()["pixel7"]), tmp_path, workload=native)
+    assert (found.verdict, found.cause) == (Verdict.UNSUPPORTED, "not-possible")
+    assert "runs on this machine, and not on Google Pixel 7" in found.explanation
 
 
 def test_a_source_that_needs_an_ordinary_window(
@@ -333,6 +344,11 @@ def test_the_memory_budget_is_the_limit_or_the_hosts_memory() -> None:
     limited = memory_budget(load_profiles()["desktop-2g"], host)
     assert (limited.limit_bytes, limited.source) == (2 << 30, "the profile's memory limit")
     assert memory_budget(load_profiles()["desktop"], host).limit_bytes == 16 << 30
+    pixel = load_profiles()["pixel7"]
+    assert pixel.app_memory is not None
+    phone = memory_budget(pixel, host)
+    assert phone.limit_bytes == pixel.app_memory.available < 16 << 30
+    assert phone.source == "what the profile gives one app"
 
 
 def test_a_prompt_has_distinct_tokens_of_the_vocabulary() -> None:

@@ -164,8 +164,10 @@ def test_a_load_that_outgrows_the_phones_memory(lab: Lab) -> None:
 
 
 def test_a_renderer_that_somebody_kills_is_no_kill_for_memory(lab: Lab) -> None:
-    judged, _, _ = lab.run(lab.load("wait", attack=lambda it: it.said(KILL_RENDERERS)))
+    judged, evidence, _ = lab.run(lab.load("wait", attack=lambda it: it.said(KILL_RENDERERS)))
     assert (judged.verdict, judged.cause) == (Verdict.CRASH, "killed")
+    # Nobody says why: what the page left in its storage says where.
+    assert [i.text("phase") for i in evidence if i.kind is Kind.TOMBSTONE] == ["download"]
     assert "during download" in judged.explanation
 
 
