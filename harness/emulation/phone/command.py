@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,14 @@ class Place:
     browser_sandbox: bool = True  # whether Chromium can close in its own processes here
 
     def path(self, phone_path: str) -> Path:
-        """Where a path of the phone is for this process: never outside of `root`."""
-        return self.root / Path("/", phone_path).relative_to("/")
+        """Where a path of the phone is for this process: never outside of `root`.
+
+        Without isolation a shell may have made it the host's already.
+        """
+        if self.root == Path("/"):
+            return Path("/", phone_path)
+        path = Path(os.path.normpath("/" + phone_path.lstrip("/")))
+        return path if path.is_relative_to(self.root) else self.root / path.relative_to("/")
 
     def abstract(self, name: str) -> str:
         """The real name (without the leading zero byte) of an abstract socket of the phone."""

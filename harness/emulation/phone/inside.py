@@ -179,7 +179,10 @@ class Inside:
             Path("/proc"): landlock.WRITE,  # a browser's own oom_score_adj
             **dict.fromkeys(self._outfit.groups, landlock.WRITE),
         }
-        told = "isolation: none: the shell sees the host's files and has harmless tools only"
+        told = (
+            "isolation: none: the shell sees the host's files, and the phone's own only where a"
+            " command line names them; it has harmless tools only"
+        )
         try:
             landlock.restrict(allowed)
         except OSError as error:

@@ -139,6 +139,18 @@ def make_root(plan: RootPlan) -> None:
     _make_storage(root, plan.data)
 
 
+def make_open_root(plan: RootPlan) -> None:
+    """What stands for the root of a phone without isolation: a folder."""
+    for name in ("dev/socket", "storage/emulated", "system/bin", "tmp", "vendor/bin"):
+        (plan.root / name).mkdir(parents=True, exist_ok=True)
+    (plan.root / "dev/socket").chmod(0o700)
+    links = {"data": plan.data, "sdcard": plan.data / "media/0"}
+    links["storage/emulated/0"] = links["sdcard"]
+    for name, target in links.items():
+        if not (plan.root / name).is_symlink():
+            (plan.root / name).symlink_to(target)
+
+
 def enter_root(root: Path) -> None:
     """Make it this process's root."""
     linux.change_root(root)

@@ -44,11 +44,16 @@ _HANGUP_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ShellPlan:
-    """How a shell is started here: its program, its environment, the folder it starts in."""
+    """How a shell is started here: its program, its environment, the folder it starts in.
+
+    `translate` makes a line of the phone's one of the host's; nothing needs to change where the
+    phone is isolated.
+    """
 
     program: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
+    translate: Callable[[str], str] = str
 
 
 class Shell:
@@ -83,7 +88,7 @@ class Shell:
             process = await asyncio.create_subprocess_exec(
                 *self._plan.program,
                 "-c",
-                line,
+                self._plan.translate(line),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=out.descriptor,
                 stderr=err.descriptor,

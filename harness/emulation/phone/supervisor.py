@@ -183,7 +183,7 @@ class _Supervisor:
         while True:
             way = self._ways[0]
             if not way.isolated:
-                _make_open_root(self._plan)
+                root.make_open_root(self._plan)
             inner = isolation.Inner(
                 root=replace(self._plan, own_processes=way.processes),
                 storage_bytes=_MOST_STORAGE,
@@ -293,13 +293,3 @@ def _group_folders(scope: Scope | None) -> list[Path]:
     files = (Path(word) for word in scope.prefix)
     folders = [file.parent for file in files if file.name == "cgroup.procs"]
     return folders or [Path("/sys/fs/cgroup")]
-
-
-def _make_open_root(plan: root.RootPlan) -> None:
-    """A phone without isolation has its files in a folder."""
-    for name in ("dev/socket", "sdcard", "system/bin", "tmp", "vendor/bin"):
-        (plan.root / name).mkdir(parents=True, exist_ok=True)
-    (plan.root / "dev/socket").chmod(0o700)
-    data = plan.root / "data"
-    if not data.is_symlink():
-        data.symlink_to(plan.data)

@@ -116,7 +116,7 @@ async def run_terminal(
                 _make_raw(inner)
             process = await asyncio.create_subprocess_exec(
                 *plan.program,
-                *(("-c", line) if line else ("-i",)),
+                *(("-c", plan.translate(line)) if line else ("-i",)),
                 stdin=inner,
                 stdout=inner,
                 stderr=inner,

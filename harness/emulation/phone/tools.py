@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +33,11 @@ HARMLESS_TOOLS: Final = (
     "tee", "test", "time", "timeout", "touch", "tr", "true", "truncate", "tty", "uname", "uniq",
     "wc", "which", "xargs", "xxd", "yes", "zcat",
 )  # fmt: skip
+#: Where a path of the phone begins in a command line.
+_PHONE_PATH: Final = re.compile(
+    r"(?<![\w./~$}-])/(?:data|sdcard|storage/emulated/0|system|vendor)(?![\w.-])"
+)
+_PLAIN_PATH: Final = re.compile(r"[\w./-]+")
 _CALL: Final = ".tierlab-call"
 _SHELL_USER: Final = (
     "uid=2000(shell) gid=2000(shell) groups=2000(shell),1004(input),1007(log),1011(adb),"
@@ -136,4 +143,16 @@ def shell_plan(place: Place, profile: Profile) -> ShellPlan:
         program=(str(place.path("/system/bin/sh")),),
         environment=environment,
         folder=place.root,
+        translate=str if place.root == Path("/") else partial(host_paths, str(place.root)),
     )
+
+
+def host_paths(root: str, line: str) -> str:
+    """A command line in which the phone's own folders are those below `root`.
+
+    Only for a phone without isolation, whose shell sees the host's files: what a path in it means
+    is found without knowing the shell's grammar, so a word that merely looks like one is changed.
+    """
+    if not _PLAIN_PATH.fullmatch(root):
+        return line  # it would need quoting, and the line may be quoted already
+    return _PHONE_PATH.sub(lambda found: root + found[0], line)

@@ -174,6 +174,8 @@ def test_without_namespaces_what_can_run_runs(
         adb.said("connect", phone.address)
         shell = ("-s", phone.address, "shell")
         assert adb.said(*shell, "getprop ro.product.device | tr a-z A-Z") == "TINY\n"
+        line = "printf %s 'a b' > /data/local/tmp/x && cat /sdcard/../../local/tmp/x"
+        assert adb.said(*shell, line) == "a b"
         if "may change" not in missing[-1]:  # this kernel has Landlock
             (nobodys / "mine").touch(mode=0o666)
             assert adb.run(*shell, f"echo x > {nobodys}/mine").returncode

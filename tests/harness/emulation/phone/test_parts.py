@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import subprocess
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.emulation.phone import hardware, records
+from harness.emulation.phone.command import Place
 from harness.emulation.phone.isolation import OPEN, Way, ways
 from harness.emulation.phone.peers import Peers, uid_of
 from harness.emulation.phone.root import outermost, python_paths
 from harness.emulation.phone.storage import Storage, used_bytes
+from harness.emulation.phone.tools import host_paths
 from harness.profiles import PROFILES_DIRECTORY, load_profile
 
 PIXEL = load_profile(PROFILES_DIRECTORY / "pixel7.toml")
@@ -155,3 +158,36 @@ def test_python_in_the_phone_shows_no_working_directory(
     shown = python_paths()
     assert not {Path("/"), tmp_path, Path.home()} & set(shown)
     assert Path(pytest.__file__).parents[1] in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "translated"),
+    [
+        (
+            "cat /data/x '/sdcard' >/data/local/tmp/y",
+            "cat /r/data/x '/r/sdcard' >/r/data/local/tmp/y",
+        ),
+        ("ls /database /a/data ./data ~/data $x/data /data.bak", None),
+        ("sh -c '/system/bin/sh'", "sh -c '/r/system/bin/sh'"),
+        ("x=/storage/emulated/0/Download", "x=/r/storage/emulated/0/Download"),
+    ],
+)
+def test_without_isolation_the_phones_paths_are_translated(
+    line: str, translated: str | None
+) -> None:
+    assert host_paths("/r", line) == (translated or line)
+    assert host_paths("/with space", line) == line
+
+
+def test_a_place_keeps_what_was_translated_and_lets_nothing_out() -> None:
+    place = Place(PIXEL, "x", Path("/r"), False, None, print)  # noqa: FBT003
+    assert (
+        place.path("/r/data/x")
+        == place.path("/data/x")
+        == place.path("data/x")
+        == Path("/r/data/x")
+    )
+    for path in ("/../../etc", "//../etc", "../etc", "/r/../etc"):
+        assert place.path(path) == Path("/r/etc")
+    assert place.abstract("chrome") == "chrome.x"
+    assert dataclasses.replace(place, root=Path("/")).path("/data/x") == Path("/data/x")
