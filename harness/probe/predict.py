@@ -103,6 +103,10 @@ class EngineCost:
         needs_isolation: more than one thread only in cross-origin isolated pages.
         load_bytes_per_s, load_fixed_s: download from a near server and session creation.
         first_run: how much slower the first run is than a later one (first use of memory, JIT).
+        rows_together: small operations take no longer for many rows than for one, as on a GPU,
+            where starting one is what takes the time.
+        pipelines: WebGPU: what the first prompt compiles, in pipelines of the mean that the probe
+            saw its own ones take.
         accuracy: measured / predicted speed; the bounds should hold 9 times in 10.
         prefill_accuracy: the same for prefill, where the kernels that stand for it are further from
             the engine's own; None: as `accuracy`.
@@ -129,6 +133,8 @@ class EngineCost:
     threads: int = 1
     needs_isolation: bool = False
     first_run: Band = ONE
+    rows_together: bool = False
+    pipelines: Band = field(default_factory=lambda: Band(0, 0, 0))
     accuracy: Band = ONE
     prefill_accuracy: Band | None = None
     scale_bytes: int = 2
@@ -221,11 +227,7 @@ def predict(
         reason=reason,
         tier=tier,
         load_seconds=load,
-        first_token_seconds=Interval(
-            low=engine.first_run.low * workload.prompt_tokens / prefill.high,
-            expected=engine.first_run.expected * workload.prompt_tokens / prefill.expected,
-            high=engine.first_run.high * workload.prompt_tokens / prefill.low,
-        ),
+        first_token_seconds=_first_token(report, engine, workload.prompt_tokens, prefill),
         prefill_tokens_per_s=prefill,
         decode_tokens_per_s=decode,
         peak_memory_bytes=peak,
@@ -332,6 +334,20 @@ def _no_objection(limits: MemoryBudget) -> str:
     return f"expected to fit {limits.source or 'the memory limit'}"
 
 
+def _first_token(
+    report: ProbeReport, engine: EngineCost, prompt_tokens: int, prefill: Interval
+) -> Interval:
+    """The first prompt: slower than a later one, and with what is compiled for it."""
+    webgpu = report.backends.webgpu
+    times = webgpu.compile_ms.values() if webgpu is not None and webgpu.available else ()
+    compiling = _scaled(engine.pipelines, _MILLI * sum(times) / max(1, len(times)))
+    return Interval(
+        low=engine.first_run.low * prompt_tokens / prefill.high + compiling.low,
+        expected=engine.first_run.expected * prompt_tokens / prefill.expected + compiling.expected,
+        high=engine.first_run.high * prompt_tokens / prefill.low + compiling.high,
+    )
+
+
 def _speed(tokens: int, seconds: Interval, accuracy: Band) -> Interval:
     """Tokens a second from an interval of seconds, widened by what the engine's model is off by."""
     return Interval(
@@ -350,6 +366,7 @@ class _Rates:
     run: Interval
     operations_per_layer: int
     operations_fixed: int
+    rows_together: bool
     body: Interval
     head: Interval
     product: Interval
@@ -377,6 +394,7 @@ class _Rates:
             run=_scaled(engine.run_ms, _MILLI),
             operations_per_layer=engine.operations_per_layer,
             operations_fixed=engine.operations_fixed,
+            rows_together=engine.rows_together,
             body=body,
             head=head,
             product=product,
@@ -386,7 +404,8 @@ class _Rates:
     def _small(self, model: Architecture, tokens: int) -> tuple[tuple[float, Interval], ...]:
         """The terms of one run beside its matrices: small operations grow with the rows."""
         operations = model.layers * self.operations_per_layer + self.operations_fixed
-        return (1, self.run), (operations, self.own), (operations * tokens, self.operation)
+        rows = 1 if self.rows_together else tokens
+        return (1, self.run), (operations, self.own), (operations * rows, self.operation)
 
     def decode_seconds(self, model: Architecture, quantisation: Quantisation) -> Interval:
         body = model.body_parameters * quantisation.bits / 8

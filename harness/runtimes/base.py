@@ -165,6 +165,12 @@ def no_webgpu(report: ProbeReport, *, needs: tuple[str, ...] = ()) -> str | None
     return None
 
 
+def on_a_gpu(report: ProbeReport) -> bool:
+    """Whether the adapter that the probe saw is a GPU, and not one in software."""
+    webgpu = report.backends.webgpu
+    return webgpu is not None and webgpu.adapter is not None and not webgpu.adapter.software
+
+
 def not_written(model: Architecture, recipe: Recipe) -> str | None:
     """Why no artifact can be made of a model by that recipe, or `None`."""
     try:

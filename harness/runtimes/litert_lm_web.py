@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.runtimes.base import NpmEngine, no_webgpu, not_taken
+from harness.runtimes.base import NpmEngine, no_webgpu, not_taken, on_a_gpu
 from harness.runtimes.litert_lm_web_cost import engine_cost
 from harness.runtimes.mediapipe import CONTEXT_TOKENS, above_limits, no_graph
 from harness.weights.mediapipe.recipe import QUANTISATIONS, MediaPipeRecipe
@@ -60,10 +60,10 @@ class LiteRtLmWeb(NpmEngine):
         model: Architecture,  # noqa: ARG002
         quantisation: str,  # noqa: ARG002
         artifact: Artifact,
-        report: ProbeReport,  # noqa: ARG002
+        report: ProbeReport,
     ) -> EngineCost:
         """See `Runtime.cost`."""
-        return replace(engine_cost(), file_bytes=artifact.stored_bytes)
+        return replace(engine_cost(gpu=on_a_gpu(report)), file_bytes=artifact.stored_bytes)
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
         """See `Runtime.config`; the fields are those of `Config` in the adapter."""

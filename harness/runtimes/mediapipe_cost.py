@@ -1,12 +1,14 @@
 """What MediaPipe's engine (tasks-genai 0.10.29) costs on top of a device's speed.
 
-Measured with Chromium 156 and SwiftShader on a 2-core x86-64 machine without a GPU, with models of
-random weights, one load each, on a machine that was not idle. No real GPU was seen. The bands are
-what was seen, or, where it says so, a belief.
+In software measured with Chromium 156 and SwiftShader on a 2-core x86-64 machine without a GPU,
+with models of random weights, one load each, on a machine that was not idle. On a GPU measured with
+one NVIDIA H200 (Chromium 156, Vulkan, 16 cores at 2.1 GHz), 3 or 4 loads of each model. The bands
+are what was seen, or, where it says so, a belief.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from harness.probe.predict import Band, DecodeKernels, EngineCost, MemoryModel, PrefillKernels
@@ -50,6 +52,33 @@ _COST: Final = EngineCost(
 )
 
 
-def engine_cost() -> EngineCost:
-    """The cost of the engine, however weights are stored."""
-    return _COST
+# On a GPU a token is bound by what the engine does between its commands, whatever the model: 11.1
+# to 11.9 ms for gemma-3-270m, 10.6 to 15.8 for gemma-2b, of which the GPU's share is 1 to 3 ms.
+_GPU: Final = replace(
+    _COST,
+    run_ms=Band(3, 8, 16),
+    operation_us=Band(3, 10, 25),
+    rows_together=True,
+    # Files of 0.24 and 1.35 GB in 1.5 to 2.3 and 2.7 to 3.3 s.
+    load_bytes_per_s=Band(0.2e9, 1.1e9, 2e9),
+    load_fixed_s=Band(0.8, 1.6, 8),
+    # 86 to 121 pipelines, each 0.5 to 1 times as long as the probe's mean.
+    pipelines=Band(45, 75, 160),
+    first_run=Band(1, 1, 2),
+    accuracy=Band(0.5, 1, 2),
+    # 66 to 87 ms for 17 tokens, which are 3 steps more, 127 ms for 513.
+    prefill_accuracy=Band(0.12, 0.5, 1.5),
+    # Renderer and GPU process 1.25 and 1.79 GB for files of 0.24 and 1.35 GB: the weights are in
+    # the GPU's own memory. Where it has none they are in the host's: the upper bounds.
+    memory=replace(
+        _COST.memory,
+        load_copies=Band(0.3, 0.5, 2.4),
+        run_copies=Band(0.3, 0.5, 2.4),
+        base_bytes=Band(0.9e9, 1.15e9, 1.5e9),
+    ),
+)
+
+
+def engine_cost(*, gpu: bool = False) -> EngineCost:
+    """The cost of the engine on a GPU or on one in software, however weights are stored."""
+    return _GPU if gpu else _COST

@@ -11,6 +11,7 @@ from harness.runtimes.base import (
     isolated_threads,
     no_webgpu,
     not_taken,
+    on_a_gpu,
 )
 from harness.runtimes.onnxruntime_web_cost import engine_cost
 from harness.weights.onnx.recipe import FAMILIES, QUANTISATIONS, OnnxRecipe
@@ -81,7 +82,9 @@ class OnnxRuntimeWeb(NpmEngine):
         report: ProbeReport,
     ) -> EngineCost:
         """See `Runtime.cost`."""
-        cost = engine_cost(self.backend, quantisation, threads=self.threads(report))
+        cost = engine_cost(
+            self.backend, quantisation, threads=self.threads(report), gpu=on_a_gpu(report)
+        )
         return replace(cost, file_bytes=artifact.stored_bytes)
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:

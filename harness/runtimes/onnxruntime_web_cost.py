@@ -95,8 +95,7 @@ _WASM_FP32: Final = replace(
 # One fused product a matrix. The probe has a GEMV for int4 only; bytes a second stand for int8 and
 # fp16 too, since such a product is bound by reading. On SwiftShader the first version was right for
 # gemma-2b (33 to 34 s a token) and 8 times too fast for gemma-3-270m (15 s instead of 2 s), whose
-# small operations the chain kernel does not stand for there. No real GPU was seen, so the band is
-# as wide as those two.
+# small operations the chain kernel does not stand for there. The band is as wide as those two.
 _WEBGPU_GEMV: Final = DecodeKernels(body="gemv_int4", head="gemv_int4")
 _WEBGPU: Final = EngineCost(
     name="onnxruntime-web/webgpu",
@@ -124,9 +123,37 @@ _WEBGPU: Final = EngineCost(
 )
 
 
-def engine_cost(backend: str, quantisation: str, *, threads: int = 1) -> EngineCost:
+# One NVIDIA H200 (Chromium 156, Vulkan, 16 cores at 2.1 GHz), 3 loads of each model: 13.5 to 17 ms
+# a token for gemma-3-270m and 18 to 19 for gemma-2b, most of it between the GPU's commands.
+_WEBGPU_GPU: Final = replace(
+    _WEBGPU,
+    run_ms=Band(3, 8, 16),
+    operation_us=Band(5, 15, 30),
+    rows_together=True,
+    # Files of 0.17 and 1.45 GB in 1.2 to 1.8 and 3.0 to 4.0 s.
+    load_bytes_per_s=Band(0.1e9, 0.75e9, 1.5e9),
+    load_fixed_s=Band(0.5, 1.2, 6),
+    # 19 to 21 pipelines, each 0.8 to 1.6 times as long as the probe's mean.
+    pipelines=Band(13, 24, 45),
+    first_run=Band(1, 1, 3),
+    accuracy=Band(0.5, 1, 2),
+    # 18 to 22 ms for 16 tokens of gemma-3-270m, 44 of gemma-2b, and 92 ms for 512 of those.
+    prefill_accuracy=Band(0.25, 0.8, 1.6),
+    # Renderer and GPU process 1.02 and 3.11 GB for files of 0.17 and 1.45 GB.
+    memory=MemoryModel(
+        load_copies=Band(1.3, 1.64, 2.2),
+        run_copies=Band(1.3, 1.64, 2.2),
+        expanded=Band(0, 0, 0),
+        base_bytes=Band(0.6e9, 0.74e9, 1.2e9),
+    ),
+)
+
+
+def engine_cost(
+    backend: str, quantisation: str, *, threads: int = 1, gpu: bool = False
+) -> EngineCost:
     """The cost of the engine on a backend, for weights stored in that way."""
     if backend == "webgpu":
-        return _WEBGPU
+        return _WEBGPU_GPU if gpu else _WEBGPU
     chosen = {"fp16": _WASM_FP16, "fp32": _WASM_FP32}.get(quantisation, _WASM)
     return replace(chosen, threads=threads, needs_isolation=threads > 1)
