@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from harness.emulation.phone.android.simulated_app import SimulatedApp
 from harness.emulation.phone.android.ui import STATUS_BAR_DP, Row, as_xml, stack, xml_text
 from harness.emulation.phone.android.uiselector import SelectorError, matching
-from harness.emulation.phone.android.xpath import XPathError, find_all
+from harness.emulation.phone.android.xpath import find_all
+from harness.emulation.phone.android.xpath_values import XPathError
 
 if TYPE_CHECKING:
     from harness.emulation.phone.android.phone import Phone
@@ -81,7 +82,7 @@ class UiScreen:
             found = self._matching(root, strategy, value)
         except (XPathError, SelectorError) as error:
             raise InvalidSelectorError(str(error)) from error
-        return [self._handle(node) for node in found if under is None or node is not root]
+        return [self.handle(node) for node in found if under is None or node is not root]
 
     def _matching(self, root: Node, strategy: str, value: str) -> list[Node]:
         nodes = list(root.walk())
@@ -102,7 +103,8 @@ class UiScreen:
             case _:
                 raise InvalidSelectorError(f"strategy {strategy!r} is not understood")
 
-    def _handle(self, node: Node) -> str:
+    def handle(self, node: Node) -> str:
+        """The id by which a client knows a node."""
         wanted = (node.package, node.key)
         for handle, known in self.handles.items():
             if known == wanted:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.emulation.phone.android.apps_base import Intent, LaunchError
@@ -21,8 +22,6 @@ from harness.emulation.phone.android.chrome.watch import LINE_BYTES, POLL_SECOND
 from harness.emulation.phone.android.deaths import SYSTEM_SERVER_PID, ForceStopped
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.devices.browsers import InstalledBrowser
     from harness.emulation.phone.android.deaths import Cause
     from harness.emulation.phone.android.group import MemoryGroup
@@ -155,7 +154,9 @@ class ChromeApp:
         first_run_done = folder / "First Run"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "DevToolsActivePort").unlink(missing_ok=True)
-        self._in_first_run = not (
+        # Where the phone's `/` is not a shell's, nobody can write the flags that skip it.
+        reachable = self._place.path("/") == Path("/")
+        self._in_first_run = reachable and not (
             self._webview or first_run_done.exists() or _NO_FIRST_RUN & set(flags)
         )
         command = [
@@ -167,6 +168,7 @@ class ChromeApp:
                 flags,
                 version=self._browser.version,
                 software_gpu=self._software_gpu,
+                sandbox=self._place.browser_sandbox,
             ),
         ]
         self._process = process = await asyncio.create_subprocess_exec(

@@ -104,6 +104,7 @@ def arguments(
     *,
     version: str,
     software_gpu: bool,
+    sandbox: bool = True,
     shared_memory: Path = _SHARED_MEMORY,
 ) -> list[str]:
     """Chromium's arguments, without its path; the flags of the phone's file come last and win."""
@@ -136,8 +137,8 @@ def arguments(
         "--enable-precise-memory-info",
         f"--js-flags=--max-old-space-size={heap_megabytes(state.memory_total)}",
     ]
-    if os.geteuid() == 0:
-        ours.append("--no-sandbox")  # Chromium's sandbox does not run as root
+    if not sandbox or os.geteuid() == 0:  # Chromium's own sandbox does not run as root
+        ours.append("--no-sandbox")
     if software_gpu:
         ours += SOFTWARE_ADAPTER_ARGS
     if not _has_room(shared_memory):

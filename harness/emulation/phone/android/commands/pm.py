@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io as streams
-import re
-import secrets
 from typing import TYPE_CHECKING, Final
 
-from harness.emulation.phone.android.apk import ApkError, read_apk
+from harness.emulation.phone.android.commands.install import Installs, plain
 from harness.emulation.phone.android.intents import (
     BadIntentError,
     full_component,
@@ -15,7 +12,6 @@ from harness.emulation.phone.android.intents import (
     resolve,
 )
 from harness.emulation.phone.android.registry import Subcommands, count_unknown
-from harness.emulation.phone.android.state import Package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from harness.emulation.phone.android.phone import Phone
     from harness.emulation.phone.command import Command, CommandIO
 
-_LARGEST_APK: Final = 512 << 20
 _FEATURES: Final = (
     "android.hardware.touchscreen",
     "android.hardware.vulkan.version=4206592",
@@ -35,18 +30,6 @@ def commands(phone: Phone) -> dict[str, Command]:
     """The family's commands."""
     table = {**Queries(phone).commands(), **Changes(phone).commands(), **Installs(phone).commands()}
     return {"pm": Subcommands(phone.state, "pm", table)}
-
-
-def _plain(words: Sequence[str]) -> list[str]:
-    """The words without options and the values of `--user` and `-i`."""
-    rest, result = list(words), []
-    while rest:
-        word = rest.pop(0)
-        if word in {"--user", "-i", "-S", "--install-location", "--abi", "--originating-uri"}:
-            rest[:1] = []
-        elif not word.startswith("-"):
-            result.append(word)
-    return result
 
 
 class Queries:
@@ -66,7 +49,7 @@ class Queries:
         }
 
     async def _path(self, argv: Sequence[str], io: CommandIO) -> int:
-        package = self._packages.get(" ".join(_plain(argv[1:])))
+        package = self._packages.get(" ".join(plain(argv[1:])))
         if package is None:
             return 1
         await io.out(f"package:{package.path}\n")
@@ -135,7 +118,7 @@ class Queries:
 
 def _packages(phone: Phone, words: Sequence[str]) -> str:
     flags = [word for word in words if word.startswith("-")]
-    wanted = next(iter(_plain(words)), "")
+    wanted = next(iter(plain(words)), "")
     lines = ""
     for package in sorted(phone.state.packages.values(), key=lambda each: each.name):
         if wanted not in package.name:
@@ -169,7 +152,7 @@ class Changes:
         }
 
     async def _clear(self, argv: Sequence[str], io: CommandIO) -> int:
-        name = " ".join(_plain(argv[1:]))
+        name = " ".join(plain(argv[1:]))
         if name not in self._packages:
             await io.out("Failed\n")
             return 1
@@ -181,7 +164,7 @@ class Changes:
         return 0
 
     async def _uninstall(self, argv: Sequence[str], io: CommandIO) -> int:
-        name = " ".join(_plain(argv[1:])[:1])
+        name = " ".join(plain(argv[1:])[:1])
         package = self._packages.get(name)
         if package is None or package.system:
             await io.out("Failure [DELETE_FAILED_INTERNAL_ERROR]\n")
@@ -195,7 +178,7 @@ class Changes:
         return 0
 
     async def _grant(self, argv: Sequence[str], io: CommandIO) -> int:
-        words = _plain(argv[1:])
+        words = plain(argv[1:])
         if len(words) < 2 or words[0] not in self._packages:  # noqa: PLR2004 - PACKAGE PERMISSION
             await io.err(
                 f"Exception occurred while executing '{argv[0]}':\n"
@@ -212,113 +195,4 @@ class Changes:
 
     async def _nothing(self, argv: Sequence[str], io: CommandIO) -> int:
         del argv, io
-        return 0
-
-
-class Installs:
-    """Installing, at once or by sessions."""
-
-    def __init__(self, phone: Phone) -> None:
-        self._phone = phone
-        self._sessions: dict[str, list[bytes]] = {}
-
-    def commands(self) -> dict[str, Command]:
-        """By name."""
-        return {
-            "install": self._install,
-            "install-create": self._create,
-            "install-write": self._write,
-            "install-commit": self._commit,
-            "install-abandon": self._abandon,
-        }
-
-    async def _from_stdin(self, size: int, io: CommandIO) -> bytes:
-        data = bytearray()
-        while len(data) < size and (piece := await io.stdin()):
-            data += piece
-        return bytes(data[:size])
-
-    async def _finish(self, data: bytes, io: CommandIO) -> int:
-        try:
-            manifest = read_apk(streams.BytesIO(data))
-        except ApkError as error:
-            await io.out(f"Failure [INSTALL_PARSE_FAILED_NOT_APK: {error}]\n")
-            return 1
-        name = manifest.package
-        if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name):
-            await io.out(f"Failure [INSTALL_PARSE_FAILED_BAD_PACKAGE_NAME: {name[:100]}]\n")
-            return 1
-        before = self._phone.state.packages.get(name)
-        await self._phone.force_stop(name)
-        self._phone.apps.pop(name, None)
-        token = secrets.token_urlsafe(12)
-        self._phone.state.packages[name] = Package(
-            name=name,
-            uid=before.uid if before else self._phone.state.next_uid(),
-            version=manifest.version or "1.0",
-            version_code=manifest.version_code or 1,
-            activity=manifest.activity,
-            instrumentation=manifest.instrumentation,
-            target=manifest.target,
-            path=f"/data/app/~~{token}==/{name}-virtual==/base.apk",
-        )
-        await io.out("Success\n")
-        return 0
-
-    async def _read(self, path: str, io: CommandIO) -> bytes | None:
-        try:
-            with self._phone.place.path(path).open("rb") as file:
-                return file.read(_LARGEST_APK)
-        except OSError as error:
-            await io.err(f"Error: failed to open file: {path} ({error.strerror})\n")
-            return None
-
-    def _size_of(self, argv: Sequence[str]) -> int:
-        text = argv[argv.index("-S") + 1] if "-S" in argv[:-1] else ""
-        return min(int(text), _LARGEST_APK) if re.fullmatch(r"\d{1,10}", text) else 0
-
-    async def _install(self, argv: Sequence[str], io: CommandIO) -> int:
-        words = _plain(argv[1:])
-        if size := self._size_of(argv):
-            return await self._finish(await self._from_stdin(size, io), io)
-        data = await self._read(words[0], io) if words else None
-        if data is None:
-            if not words:
-                await io.err("Error: must either specify a package size or an APK file\n")
-            return 1
-        return await self._finish(data, io)
-
-    async def _create(self, argv: Sequence[str], io: CommandIO) -> int:
-        del argv
-        if len(self._sessions) > 16:  # noqa: PLR2004 - abandoned ones
-            self._sessions.clear()
-        number = str(secrets.randbelow(1 << 30))
-        self._sessions[number] = []
-        await io.out(f"Success: created install session [{number}]\n")
-        return 0
-
-    async def _write(self, argv: Sequence[str], io: CommandIO) -> int:
-        words = _plain(argv[1:])
-        if not words or words[0] not in self._sessions:
-            await io.err("Error: no such session\n")
-            return 1
-        size = self._size_of(argv)
-        from_file = len(words) > 2 and words[2] != "-"  # noqa: PLR2004 - SESSION NAME PATH
-        data = await self._read(words[2], io) if from_file else await self._from_stdin(size, io)
-        if data is None:
-            return 1
-        self._sessions[words[0]].append(data)
-        await io.out(f"Success: streamed {len(data)} bytes\n")
-        return 0
-
-    async def _commit(self, argv: Sequence[str], io: CommandIO) -> int:
-        parts = self._sessions.pop(" ".join(_plain(argv[1:])), [])
-        if not parts:
-            await io.out("Failure [INSTALL_FAILED_SESSION_INVALID]\n")
-            return 1
-        return await self._finish(parts[0], io)  # the base comes first; splits add nothing here
-
-    async def _abandon(self, argv: Sequence[str], io: CommandIO) -> int:
-        self._sessions.pop(" ".join(_plain(argv[1:])), None)
-        await io.out("Success\n")
         return 0

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.devices.android.logcat import parse_line
-from harness.emulation.phone.android.commands.log import OptionError, parse
 from harness.emulation.phone.android.logcat import RING_ENTRIES, Entry, Logcat, format_entry
+from harness.emulation.phone.android.logcat_options import OptionError, parse
 from tests.harness.emulation.phone.android.fixtures import Handset, Streams, until
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.emulation.phone.android.ui import Row, as_xml, stack, xml_text
 from harness.emulation.phone.android.uiselector import SelectorError, matching
-from harness.emulation.phone.android.xpath import XPathError, find_all
+from harness.emulation.phone.android.xpath import find_all
+from harness.emulation.phone.android.xpath_values import XPathError
 
 TREE = ET.fromstring(  # noqa: S314 - this test's own
     "<h><f a='1'><t x='Decode speed'/><t x='12.5'/><b x='Go' n='send'/></f>"
