@@ -91,7 +91,7 @@ class AndroidSystem:
             name: self._answering(name, command)
             for name, command in all_commands(self._phone).items()
         }
-        self._software_gpu = profile.browser.software_adapter or not has_gpu()
+        self._gpu = has_gpu()
         self._first_properties = dict(state.properties)
 
     @property
@@ -123,7 +123,7 @@ class AndroidSystem:
                 place,
                 group,
                 self._browser,
-                software_gpu=self._software_gpu,
+                gpu=self._gpu,
                 webview=webview,
                 url=(sample.webview if sample else None) or "about:blank",
             )

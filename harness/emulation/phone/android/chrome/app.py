@@ -44,7 +44,7 @@ class ChromeApp:
         place: where the phone is on the host.
         group: what limits the processes.
         browser: the Chromium of the host.
-        software_gpu: whether the host has no GPU, so that one in software is shown.
+        gpu: whether the host's GPU can be reached; otherwise one in software is shown.
         webview: whether this is an app around a WebView: its socket carries its pid, it reads no
             flags file and has no first run.
         url: what is shown when the intent names nothing.
@@ -58,7 +58,7 @@ class ChromeApp:
         group: MemoryGroup,
         browser: InstalledBrowser,
         *,
-        software_gpu: bool,
+        gpu: bool,
         webview: bool = False,
         url: str = "about:blank",
     ) -> None:
@@ -67,7 +67,7 @@ class ChromeApp:
         self._place = place
         self._group = group
         self._browser = browser
-        self._software_gpu = software_gpu
+        self._gpu = gpu
         self._webview = webview
         self._url = url
         self._process: asyncio.subprocess.Process | None = None
@@ -167,7 +167,7 @@ class ChromeApp:
                 folder,
                 flags,
                 version=self._browser.version,
-                software_gpu=self._software_gpu,
+                gpu=self._gpu,
                 sandbox=self._place.browser_sandbox,
             ),
         ]

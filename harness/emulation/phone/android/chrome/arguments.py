@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.gpu import SOFTWARE_ADAPTER_ARGS
+from harness.devices.gpu import adapter_args
 from harness.emulation.phone.android.profile_state import is_tablet
 
 if TYPE_CHECKING:
@@ -103,11 +103,14 @@ def arguments(
     flags: Sequence[str],
     *,
     version: str,
-    software_gpu: bool,
+    gpu: bool,
     sandbox: bool = True,
     shared_memory: Path = _SHARED_MEMORY,
 ) -> list[str]:
-    """Chromium's arguments, without its path; the flags of the phone's file come last and win."""
+    """Chromium's arguments, without its path; the flags of the phone's file come last and win.
+
+    `gpu` says whether the browser can reach a GPU of the host; without, one in software is shown.
+    """
     width, height = css_size(state.screen)
     ours = [
         "--headless",
@@ -139,8 +142,7 @@ def arguments(
     ]
     if not sandbox or os.geteuid() == 0:  # Chromium's own sandbox does not run as root
         ours.append("--no-sandbox")
-    if software_gpu:
-        ours += SOFTWARE_ADAPTER_ARGS
+    ours += adapter_args(tuple(flags), software=True, gpu=gpu)
     if not _has_room(shared_memory):
         ours.append("--disable-dev-shm-usage")
     return [*merged(ours, flags), "about:blank"]

@@ -50,13 +50,13 @@ def test_a_later_flag_wins_and_features_are_joined() -> None:
 def test_arguments_follow_the_state(tmp_path: Path) -> None:
     state = Handset(tmp_path).state
     flags = ["--js-flags=--trace"]
-    given_ = arguments(state, tmp_path, flags, version="156.0.1.2", software_gpu=True)
+    given_ = arguments(state, tmp_path, flags, version="156.0.1.2", gpu=False)
     assert "--use-webgpu-adapter=swiftshader" in given_
     assert "--window-size=412,915" in given_
     assert given_[-1] == "about:blank"
     assert [flag for flag in given_ if flag.startswith("--js-flags")] == flags
     assert "--use-webgpu-adapter=swiftshader" not in arguments(
-        state, tmp_path, [], version="156", software_gpu=False
+        state, tmp_path, [], version="156", gpu=True
     )
 
 
