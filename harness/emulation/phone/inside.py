@@ -23,7 +23,7 @@ from harness.emulation.phone.services import Phone
 from harness.emulation.phone.shell import Shell
 from harness.emulation.phone.sockets import Names
 from harness.emulation.phone.storage import Storage
-from harness.emulation.phone.sync import Files
+from harness.emulation.phone.sync_messages import Files
 from harness.emulation.phone.tools import install_tools, own_commands, shell_plan
 from harness.emulation.phone.transport import Greeting
 from harness.errors import UserError

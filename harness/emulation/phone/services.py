@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.emulation.phone import sockets
-from harness.emulation.phone.sync import SyncError, serve_sync
+from harness.emulation.phone.sync import serve_sync
+from harness.emulation.phone.sync_messages import SyncError
 from harness.emulation.phone.terminal import FramedIO, PlainIO, run_terminal
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.emulation.phone.shell import Shell
     from harness.emulation.phone.streams import Stream, Streams
-    from harness.emulation.phone.sync import Files
+    from harness.emulation.phone.sync_messages import Files
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.phone.protocol import Command, Packet
-from harness.emulation.phone.sync import MAX_DATA
+from harness.emulation.phone.sync_messages import MAX_DATA
 from tests.harness.emulation.phone.wire import make_phone, wired
 
 WORD = st.integers(0, 0xFFFFFFFF)

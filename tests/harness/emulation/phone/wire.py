@@ -13,7 +13,7 @@ from harness.emulation.phone.registry import Registry
 from harness.emulation.phone.services import Phone
 from harness.emulation.phone.shell import Shell, ShellPlan
 from harness.emulation.phone.sockets import Names
-from harness.emulation.phone.sync import Files
+from harness.emulation.phone.sync_messages import Files
 from harness.emulation.phone.transport import Greeting, Pace, Transport
 
 if TYPE_CHECKING:
