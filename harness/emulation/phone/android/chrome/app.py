@@ -148,8 +148,6 @@ class ChromeApp:
         if self._watching is not None:  # of a life that just ended by itself
             await asyncio.wait({self._watching}, timeout=STOP_SECONDS)
         flags = self._flags()
-        if not self._place.browser_sandbox:
-            flags = [*flags, "--no-sandbox"]
         folder = self.folder
         first_run_done = folder / "First Run"
         folder.mkdir(parents=True, exist_ok=True)
