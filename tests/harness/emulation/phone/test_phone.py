@@ -147,7 +147,7 @@ def use_sockets(adb: AdbServer, phone: tuple[str, str]) -> None:
 def test_the_phone_neither_sees_nor_changes_the_host(one_adb: AdbServer, tmp_path: Path) -> None:
     looks = {
         "cat /proc/1/comm /proc/2/comm": "init\nadbd\n",
-        "ls /home /root/.ssh /work/.git /boot /mnt/c 2>/dev/null": "",
+        "ls /home /root /boot /mnt/c 2>/dev/null": "",
         f"ls {tmp_path} 2>&1 | grep -c 'No such'": "1\n",
         "for p in / /system/bin /usr /etc /proc/sys/vm; do touch $p/x && echo $p; done 2>&-": "",
         "for f in /proc/sys/vm/swappiness /proc/sysrq-trigger /sys/devices/system/cpu/cpu0/online;"
@@ -273,3 +273,29 @@ def test_a_daemon_killed_in_the_middle_of_a_push(one_adb: AdbServer, tmp_path: P
         await asyncio.to_thread(one_adb.said, *words)
 
     with_phone(tmp_path / "work", check)
+
+
+@pytest.mark.parametrize(
+    ("android", "words"),
+    [
+        (
+            "tests.harness.emulation.phone.broken_android",
+            "the virtual phone does not start: pixel7 is broken on purpose\n  -> mend it",
+        ),
+        (
+            "tests.harness.emulation.phone.no_such_android",
+            "the virtual phone does not start: ModuleNotFoundError: No module named",
+        ),
+    ],
+)
+def test_a_phone_that_cannot_start_says_why_and_leaves_nothing(
+    tmp_path: Path, android: str, words: str
+) -> None:
+    async def run() -> None:
+        async with virtual_phone(PIXEL, work=tmp_path / "work", android=android):
+            raise AssertionError("it has started")
+
+    with pytest.raises(UserError) as raised:
+        asyncio.run(run())
+    assert str(raised.value).startswith(words)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["phone.log"]
