@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -125,15 +127,23 @@ async def _unknown(phone: VirtualPhone) -> dict[str, int]:
 async def _obey(phone: VirtualPhone, console: Console) -> None:
     """Do what is typed, until Ctrl-C; at the end of the input just wait."""
     lines = await _typed_lines()
-    while line := await lines.readline():
-        try:
-            action, arguments = parse_action(line.decode(errors="replace"))
-            if action:
-                answer = await phone.control(action, **arguments)
-                console.print("done" if answer is None else json.dumps(answer), markup=False)
-        except UserError as error:
-            console.print(str(error), style="red", markup=False)
-    await phone.ended()
+    try:
+        while line := await lines.readline():
+            await _obey_line(phone, console, line.decode(errors="replace"))
+        await phone.ended()
+    finally:
+        with suppress(OSError, ValueError):
+            os.set_blocking(sys.stdin.fileno(), True)  # the terminal is the shell's again
+
+
+async def _obey_line(phone: VirtualPhone, console: Console, line: str) -> None:
+    try:
+        action, arguments = parse_action(line)
+        if action:
+            answer = await phone.control(action, **arguments)
+            console.print("done" if answer is None else json.dumps(answer), markup=False)
+    except UserError as error:
+        console.print(str(error), style="red", markup=False)
 
 
 async def _typed_lines() -> asyncio.StreamReader:

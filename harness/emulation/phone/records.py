@@ -106,15 +106,14 @@ def _gone() -> Iterator[Claim]:
 
 
 def _remove(folder: Path) -> None:
-    def mend(_function: object, path: str, _error: object) -> None:
-        """Apps may have taken away their own rights."""
-        with suppress(OSError):
-            Path(path).parent.chmod(0o700)
-            Path(path).chmod(0o700)
-            Path(path).unlink() if not Path(path).is_dir() else shutil.rmtree(path)
-
-    if folder.is_dir():
-        shutil.rmtree(folder, onerror=mend)
+    """Remove a folder, whatever rights its apps have taken away from their own folders."""
+    if not folder.is_dir():
+        return
+    for parent, folders, _files in os.walk(folder):
+        for name in folders:
+            with suppress(OSError):
+                os.chmod(os.path.join(parent, name), 0o700, follow_symlinks=False)  # noqa: PTH101, PTH118
+    shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         _LOG.warning("%s could not be removed", folder)
 

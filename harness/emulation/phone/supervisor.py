@@ -58,6 +58,11 @@ def main() -> int:
     except UserError as error:
         channel.say({"event": "failed", "problem": error.problem, "next_step": error.next_step})
         return 1
+    except Exception as error:  # noqa: BLE001 - told to the harness
+        _LOG.exception("the phone ends")
+        problem = f"the virtual phone does not start: {type(error).__name__}: {error}"
+        channel.say({"event": "failed", "problem": problem, "next_step": "see its log"})
+        return 1
 
 
 class _Channel:

@@ -13,7 +13,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from harness.emulation.phone.sync_messages import HEAD, LARGEST_32, Files, SyncError, fail
+from harness.emulation.phone.sync_messages import HEAD, LARGEST_32, MAX_DATA, Files, SyncError, fail
 from harness.emulation.phone.sync_transfer import receive_v1, receive_v2, send_v1, send_v2
 
 if TYPE_CHECKING:
@@ -115,18 +115,28 @@ def _names(folder: Path) -> list[str]:
 
 async def _list_v1(stream: Stream, files: Files, path: str) -> None:
     folder = files.locate(path)
+    told = bytearray()
     for name in _names(folder):
         with suppress(OSError):  # gone since
             entry = os.fsencode(name)
             found = (folder / name).lstat()
-            await stream.write(_DENT_V1.pack(b"DENT", *_short(found), len(entry)) + entry)
-    await stream.write(_DENT_V1.pack(b"DONE", 0, 0, 0, 0))
+            told += _DENT_V1.pack(b"DENT", *_short(found), len(entry)) + entry
+        await _write_full(stream, told)
+    await stream.write(bytes(told) + _DENT_V1.pack(b"DONE", 0, 0, 0, 0))
 
 
 async def _list_v2(stream: Stream, files: Files, path: str) -> None:
     folder = files.locate(path)
+    told = bytearray()
     for name in _names(folder):
         entry = os.fsencode(name)
-        found = _long(b"DNT2", (folder / name).lstat)
-        await stream.write(found + _NAME_LENGTH.pack(len(entry)) + entry)
-    await stream.write(b"DONE" + bytes(_STAT_V2.size - 4 + _NAME_LENGTH.size))
+        told += _long(b"DNT2", (folder / name).lstat) + _NAME_LENGTH.pack(len(entry)) + entry
+        await _write_full(stream, told)
+    await stream.write(bytes(told) + b"DONE" + bytes(_STAT_V2.size - 4 + _NAME_LENGTH.size))
+
+
+async def _write_full(stream: Stream, told: bytearray) -> None:
+    """Send what has gathered, once it is worth a packet."""
+    if len(told) >= MAX_DATA:
+        await stream.write(bytes(told))
+        told.clear()

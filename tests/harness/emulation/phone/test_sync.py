@@ -150,6 +150,13 @@ def test_stat_and_list_in_both_versions(tmp_path: Path) -> None:
     assert listed.endswith(b"DONE" + bytes(size))
 
 
+def test_a_folder_of_many_files_is_listed_whole(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / f"a-file-with-a-rather-long-name-{number:04}").touch()
+    assert sync(tmp_path, request(b"LIST", b"/")).count(b"a-file-with") == 1500
+    assert sync(tmp_path, request(b"LIS2", b"/")).count(b"a-file-with") == 1500
+
+
 def test_paths_that_are_none_end_the_service(tmp_path: Path) -> None:
     assert failure(sync(tmp_path, request(b"STAT", b"a" * 1025))) == "path too long"
     assert failure(sync(tmp_path, request(b"STAT", b"a\0b"))) == "path with a zero byte"
