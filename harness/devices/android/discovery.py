@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.devices.android import states
 from harness.devices.android.adb import Adb, Attached, CommandError, CommandTimeoutError
+from harness.devices.android.facts.properties import is_emulated
 from harness.devices.android.facts.text import clean
 from harness.devices.android.failures import TransportLostError
 from harness.errors import UserError
@@ -59,12 +60,6 @@ def mismatches(properties: Mapping[str, str], match: Mapping[str, Sequence[str]]
             has = "has no" if value is None else f"has {clean(value) or ''!r} for"
             reasons.append(f"{has} {key}, not {' or '.join(map(repr, patterns))}")
     return reasons
-
-
-def is_emulated(properties: Mapping[str, str]) -> bool:
-    """Whether this is a virtual phone of tierlab's, or one of Google's emulators."""
-    marks = ("ro.tierlab.virtual", "ro.kernel.qemu", "ro.boot.qemu")
-    return any(properties.get(mark) == "1" for mark in marks)
 
 
 async def find_phone(adb: Adb, profile: Profile, *, serial: str | None = None) -> Found:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _START: Final = re.compile(r"\[(?P<key>[^\[\]]{1,200})\]: \[(?P<value>.*)")
 _MOST_PROPERTIES: Final = 20_000
 _LONGEST_VALUE: Final = 64 << 10
+# Set by the virtual phone, and by Google's emulators in their two generations.
+_EMULATED: Final = ("ro.tierlab.virtual", "ro.kernel.qemu", "ro.boot.qemu")
 
 
 def parse_properties(text: str) -> dict[str, str]:
@@ -31,3 +36,8 @@ def parse_properties(text: str) -> dict[str, str]:
         if len(found) == _MOST_PROPERTIES:
             break
     return found
+
+
+def is_emulated(properties: Mapping[str, str]) -> bool:
+    """Whether this is a virtual phone of tierlab's, or one of Google's emulators."""
+    return any(properties.get(mark) == "1" for mark in _EMULATED)

@@ -22,7 +22,7 @@ from harness.devices.android.facts.packages import (
     parse_package,
     parse_webview,
 )
-from harness.devices.android.facts.properties import parse_properties
+from harness.devices.android.facts.properties import is_emulated, parse_properties
 from harness.devices.android.facts.screen import parse_screen_on, parse_unlocked
 from harness.devices.android.facts.storage import Storage, parse_df, parse_stat
 from harness.devices.android.facts.text import clean, whole
@@ -42,8 +42,6 @@ T = TypeVar("T")
 
 FACT_SECONDS: Final = 20.0
 DATA: Final = "/data"
-# Set by the virtual phone, and by Google's emulators in their two generations.
-_EMULATED: Final = ("ro.tierlab.virtual", "ro.kernel.qemu", "ro.boot.qemu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +211,7 @@ async def read_facts(phone: Phone, package: str) -> PhoneFacts:
         chrome_version=_version(chrome),
         webview_package=webview.name if webview else None,
         webview_version=_version(webview),
-        emulated=any(properties.get(key) == "1" for key in _EMULATED),
+        emulated=is_emulated(properties),
         missing=dict(sorted(reader.missing.items())),
     )
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.devices.android import discovery
-from harness.devices.android.discovery import find_phone, find_phones, is_emulated, mismatches
+from harness.devices.android.discovery import find_phone, find_phones, mismatches
+from harness.devices.android.facts.properties import is_emulated
 from harness.errors import UserError
 from harness.profiles import load_profiles
 from tests.harness.devices.android.server import FakeServer, play
