@@ -6,13 +6,14 @@ next run puts them back. Keys: AOSP frameworks/base, `Settings.java` (Global and
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.devices.android.facts.screen import parse_screen_on
+from harness.devices.android.facts.screen import parse_screen_on, parse_unlocked
 from harness.devices.android.facts.text import clean
 from harness.devices.android.failures import (
     CommandError,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 NOTE: Final = "/data/local/tmp/tierlab-settings.json"
 _FORMAT: Final = 1
+WAKE_SECONDS: Final = 3.0
+_POLL_SECONDS: Final = 0.1
 _SECONDS: Final = 20.0
 _LONGEST_NOTE: Final = 64 << 10
 _LONGEST_VALUE: Final = 200
@@ -100,14 +103,27 @@ async def put_back(phone: Phone) -> bool:
     return True
 
 
-async def wake(phone: Phone) -> None:
-    """Turn the screen on and take away a lock screen without a secret.
+async def wake(phone: Phone) -> bool:
+    """Turn the screen on and take away a lock screen without a secret; whether that came.
+
+    A lock screen goes away in an animation: that is waited for.
 
     Raises:
         TransportLostError: the phone is gone.
     """
     await _try(phone, ["input", "keyevent", "KEYCODE_WAKEUP"])
     await _try(phone, ["wm", "dismiss-keyguard"])
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAKE_SECONDS
+    while True:
+        on = parse_screen_on(await _output(phone, ["dumpsys", "power"]))
+        unlocked = parse_unlocked(await _output(phone, ["dumpsys", "window", "policy"]))
+        # What is not told cannot be waited for.
+        if on is not False and unlocked is not False:
+            return True
+        if loop.time() > until:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def parse_note(text: str) -> Former | None:

@@ -18,6 +18,7 @@ from harness.devices.android.settings import (
     parse_settings,
     prepared,
     put_back,
+    wake,
 )
 from tests.harness.devices.android.server import SERIAL, FakeServer, play
 
@@ -149,6 +150,29 @@ def test_settings_that_cannot_be_read_are_left_alone(root: Path) -> None:
 
     play(root, body, prelude=PHONE + 'settings() { [ "$1" != list ] || return 1; exit 9; }')
     assert state(root) == BEFORE
+
+
+def test_a_lock_screen_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "WAKE_SECONDS", 20)
+    locked = (
+        PHONE
+        + """
+dumpsys() {
+  echo look >> "$ROOT/looks"
+  [ $(wc -l < "$ROOT/looks") -gt 4 ] && [ ! -e "$ROOT/secret" ] && showing=false || showing=true
+  [ $1 = window ] && printf 'KeyguardServiceDelegate\\n  showing=%s\\n' $showing
+}
+"""
+    )
+
+    async def body(_: FakeServer, adb: Adb) -> None:
+        assert await wake(adb.phone(SERIAL))
+        (root / "secret").touch()
+        monkeypatch.setattr(settings_module, "WAKE_SECONDS", 0.05)
+        assert not await wake(adb.phone(SERIAL))
+
+    monkeypatch.setattr(settings_module, "_POLL_SECONDS", 0.01)
+    play(root, body, prelude=locked)
 
 
 @pytest.mark.parametrize(
