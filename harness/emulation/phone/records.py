@@ -110,9 +110,10 @@ def _remove(folder: Path) -> None:
     if not folder.is_dir():
         return
     for parent, folders, _files in os.walk(folder):
-        for name in folders:
+        for inner in (Path(parent, name) for name in folders):
             with suppress(OSError):
-                os.chmod(os.path.join(parent, name), 0o700, follow_symlinks=False)  # noqa: PTH101, PTH118
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         _LOG.warning("%s could not be removed", folder)

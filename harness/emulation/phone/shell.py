@@ -34,6 +34,7 @@ _NOT_FOUND: Final = re.compile(
     rb"(?:inaccessible or not found|not found|command not found)",
     re.MULTILINE,
 )
+_LONGEST_COMPLAINT: Final = 300
 _PIECE: Final = 256 << 10
 _NOT_FOUND_CODE: Final = 127
 #: What a shell returns for a command that SIGHUP ended.
@@ -126,10 +127,16 @@ class Watcher:
     def __init__(self, unknown: Callable[[str], None]) -> None:
         self._unknown = unknown
         self._found = False
+        self._line = b""
 
     def look(self, data: bytes) -> None:
-        """Look through a piece of output; a complaint cut in two is missed."""
-        for match in _NOT_FOUND.finditer(data):
+        """Look through a piece of output, of which the last line may not be complete."""
+        lines, newline, rest = (self._line + data).rpartition(b"\n")
+        self._search(lines + newline)
+        self._line = rest[-_LONGEST_COMPLAINT:]
+
+    def _search(self, lines: bytes) -> None:
+        for match in _NOT_FOUND.finditer(lines):
             self._found = True
             self._unknown(os.fsdecode(match[1]))
 
@@ -144,6 +151,7 @@ class Watcher:
 
     def end(self, code: int, line: str) -> None:
         """The shell has ended: an exit code of 127 without a complaint counts as well."""
+        self._search(self._line)
         if code == _NOT_FOUND_CODE and not self._found:
             self._unknown(line[:100])
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,27 +126,24 @@ def as_nobody(*, namespaces: bool, folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of an ordinary user."""
+def nobodys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of an ordinary user; not below pytest's own, which no other user may enter."""
     if os.getuid() != 0:
         pytest.skip(
             "NOT TESTED, only root can become another user (the other tests run as this one)"
         )
-    for folder in (tmp_path, *tmp_path.parents):
-        if not folder.stat().st_mode & 0o001 and folder.owner() == "root":
-            folder.chmod(folder.stat().st_mode | 0o011)
-    made = tmp_path / "nobodys"
-    made.mkdir()
-    os.chown(made, NOBODY, NOBODY)
-    monkeypatch.setenv("TIERLAB_STATE", str(made / "state"))
-    monkeypatch.setenv("HOME", str(made))
-    return made
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        os.chown(made, NOBODY, NOBODY)
+        monkeypatch.setenv("TIERLAB_STATE", str(made / "state"))
+        monkeypatch.setenv("HOME", str(made))
+        yield made
 
 
 def test_an_ordinary_user_gets_an_isolated_phone(
     nobodys: Path, tmp_path: Path, adb: AdbServer
 ) -> None:
-    phone = PhoneProcess(nobodys / "work", prefix=as_nobody(namespaces=True, folder=tmp_path))
+    phone = PhoneProcess(nobodys / "work", prefix=as_nobody(namespaces=True, folder=nobodys))
     try:
         assert phone.ready["isolation"].startswith("user, PID, mount")
         assert not phone.ready["limited"]
@@ -164,7 +162,7 @@ def test_an_ordinary_user_gets_an_isolated_phone(
 def test_without_namespaces_what_can_run_runs(
     nobodys: Path, tmp_path: Path, adb: AdbServer
 ) -> None:
-    phone = PhoneProcess(nobodys / "work", prefix=as_nobody(namespaces=False, folder=tmp_path))
+    phone = PhoneProcess(nobodys / "work", prefix=as_nobody(namespaces=False, folder=nobodys))
     try:
         assert phone.ready["isolation"] == "no isolation"
         missing = phone.ready["missing"]

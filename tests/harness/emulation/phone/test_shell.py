@@ -75,9 +75,13 @@ def test_what_no_shell_knows_is_counted_and_fails(tmp_path: Path) -> None:
     ],
 )
 def test_how_shells_say_that_there_is_no_such_command(said: bytes, name: str) -> None:
-    found: Counter[str] = Counter()
-    Watcher(lambda word: found.update([word])).look(said)
-    assert found == {name: 1}
+    for cut in range(len(said)):
+        found: Counter[str] = Counter()
+        watcher = Watcher(lambda word, found=found: found.update([word]))  # type: ignore[misc]
+        watcher.look(said[:cut])
+        watcher.look(said[cut:])
+        watcher.end(0, "")
+        assert found == {name: 1}
 
 
 def test_other_complaints_are_none() -> None:
