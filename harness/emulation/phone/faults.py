@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _LONGEST_SECONDS: Final = 3600.0
+_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,22 @@ class FaultPlan:
         """Do each fault at its time by `control(action, **arguments)`; `told` hears of it first.
 
         A fault that comes while the phone starts again after one before is done when it can be.
+
+        Raises:
+            UserError: the phone refuses it, again and again.
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
         for fault in self.faults:
             await asyncio.sleep(max(0.0, start + fault.at_seconds - loop.time()))
             told(fault)
+            await _insist(control, fault)
+
+
+async def _insist(control: Callable[..., Awaitable[JsonValue]], fault: Fault) -> None:
+    """Do a fault; what was asked of a phone that crashed at this moment is asked again."""
+    for _ in range(_TRIES - 1):
+        with suppress(UserError):
             await control(fault.action, **fault.arguments)
+            return
+    await control(fault.action, **fault.arguments)

@@ -61,6 +61,22 @@ def test_a_plan_is_played_in_the_order_of_its_times() -> None:
     assert tuple(told) == plan.faults
 
 
+def test_a_fault_that_a_crash_swallowed_is_asked_for_again_but_not_for_ever() -> None:
+    tries: list[str] = []
+
+    async def control(action: str, **_arguments: JsonValue) -> None:
+        tries.append(action)
+        if action == "refused" or len(tries) < 2:
+            raise UserError("the virtual phone crashed and starts again")
+
+    asyncio.run(FaultPlan.scripted([Fault(0, "unplug")]).play(control))
+    assert tries == ["unplug", "unplug"]
+    tries.clear()
+    with pytest.raises(UserError):
+        asyncio.run(FaultPlan.scripted([Fault(0, "refused")]).play(control))
+    assert tries == ["refused"] * 3
+
+
 def test_defaults_are_filled_in() -> None:
     assert amounts("slow", {"seconds": 2}) == {"bytes_per_second": 1e6, "seconds": 2.0}
     assert amounts("kill_daemon", {}) == {}
