@@ -7,6 +7,7 @@ debuggerd (`libdebuggerd/tombstone.cpp`), EventLogTags.logtags of the services.
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.emulation.phone.android.state import State
+
+_LOG = logging.getLogger(__name__)
 
 CRASH_SIGNALS: Final = (
     signal.SIGSEGV,
@@ -122,6 +125,7 @@ def tell(state: State, process: Process, cause: Cause, tombstones: Path) -> Exit
         state.log.write("I", "Zygote", how, pid=ZYGOTE_PID, uid=0)
         _died(state, process)
     state.add_exit(item)
+    _LOG.info("%s (pid %d) ended: %s", process.name, process.pid, cause)
     return item
 
 

@@ -228,6 +228,7 @@ class State:
     services: set[str] = field(default_factory=set)
     permissions: dict[str, set[str]] = field(default_factory=dict)
     doze: bool = True
+    awake: set[str] = field(default_factory=set)
     booted: float = field(default_factory=time.time)
 
     @property

@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 FIRST_RUN_ACTIVITY: Final = "org.chromium.chrome.browser.firstrun.FirstRunActivity"
+_MANAGER: Final = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 _NO_FIRST_RUN: Final = frozenset({"--disable-fre", "--no-first-run"})
 
 
@@ -181,10 +182,13 @@ class ChromeApp:
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "C.UTF-8",
                 "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - of the phone
+                # For systemd-run, where that is the group's prefix.
+                **{name: os.environ[name] for name in _MANAGER if name in os.environ},
             },
         )
         self._watch = ChromeWatch(self._package, self._state, self._place, self._group, process)
         self._say_started(process.pid)
+        _LOG.info("%s started as %d", self.package, process.pid)
         self._watching = asyncio.create_task(self._live(self._watch))
         if self._in_first_run:
             return

@@ -13,11 +13,12 @@ from harness.devices.processes import family
 from harness.emulation.phone.android.chrome.inquest import Inquest
 from harness.emulation.phone.android.chrome.processes import ProcessTable, proportional
 from harness.emulation.phone.android.chrome.stderr import gpu_exit, log_line
-from harness.emulation.phone.android.deaths import TOMBSTONES, Cause, tell
+from harness.emulation.phone.android.deaths import TOMBSTONES, ZYGOTE_PID, Cause, tell
+from harness.emulation.phone.android.state import Process
 
 if TYPE_CHECKING:
     from harness.emulation.phone.android.group import MemoryGroup
-    from harness.emulation.phone.android.state import Package, Process, State
+    from harness.emulation.phone.android.state import Package, State
     from harness.emulation.phone.command import Place
 
 POLL_SECONDS: Final = 0.02
@@ -53,7 +54,10 @@ class ChromeWatch:
         self._process = process
         self._table = ProcessTable(package, process.pid)
         self._living: dict[int, Process] = {}
-        self._main: Process | None = None
+        # What is told of it even where it ends before it was looked at.
+        self._main = Process(
+            process.pid, package.name, package.uid, "browser", package.name, parent=ZYGOTE_PID
+        )
         self._inquest = Inquest(group.claim)
         #: Why the browser is being ended on purpose; set before it is.
         self.stopping: Cause | None = None
@@ -119,17 +123,16 @@ class ChromeWatch:
         """The browser is gone: say how, and take its children with it."""
         self.look()
         limit, code = self._group.limit, self._process.returncode or 0
-        if self._main is not None:
-            cause = self._inquest.of_browser(code, limit, stopping=self.stopping)
-            self._tell(self._main, cause)
+        cause = self._inquest.of_browser(code, limit, stopping=self.stopping)
+        self._tell(self._main, cause)
         for child in self._living.values():
             if child.pid != self._process.pid:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(child.pid, signal.SIGKILL)
                 self._inquest.dead(child)
         self._living = {}
-        for item, cause in self._inquest.rest(limit, stopping=self.stopping):
-            self._tell(item, cause)
+        for item, reason in self._inquest.rest(limit, stopping=self.stopping):
+            self._tell(item, reason)
 
     async def _read_stderr(self) -> None:
         stderr = self._process.stderr

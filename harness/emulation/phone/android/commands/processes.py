@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 _DEFAULT: Final = ("USER", "PID", "PPID", "VSZ", "RSS", "WCHAN", "ADDR", "S", "NAME")
 _FULL: Final = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+_PS_HELP: Final = """\
+usage: ps [-Aef] [-o FIELD,...] [-p PID,...] [NAME...]
+
+List processes.
+
+-A\tAll processes
+-e\tThe same
+-f\tFull format: -o USER:12=UID,PID,PPID,C,STIME,TTY,TIME,ARGS=CMD
+-o\tShow these fields
+-p\tShow these processes
+"""
 _WIDTHS: Final = {
     "USER": -14, "UID": -14, "PID": 6, "PPID": 6, "VSZ": 11, "RSS": 7, "WCHAN": -19, "ADDR": 8,
     "S": 1, "C": 1, "STIME": -5, "TTY": -8, "TIME": -8, "NAME": 0, "CMD": 0, "ARGS": 0,
@@ -91,6 +102,9 @@ class Processes:
         return {"ps": self._ps, "pidof": self._pidof, "pgrep": self._pgrep, "top": self._top}
 
     async def _ps(self, argv: Sequence[str], io: CommandIO) -> int:
+        if "--help" in argv[1:]:
+            await io.out(_PS_HELP)
+            return 0
         columns: list[str] = list(_DEFAULT)
         pids: set[int] | None = None
         names: set[str] = set()

@@ -115,5 +115,26 @@ def deviceidle(phone: Phone, words: Sequence[str]) -> str | None:
         case ["enable" | "disable" as how, *_]:
             state.doze = how == "enable"
             return f"Deep idle mode {how}d\nLight idle mode {how}d\n"
+        case ["whitelist" | "except-idle-whitelist"]:
+            rows = (
+                f"user,{name},{state.packages[name].uid}\n"
+                for name in sorted(state.awake)
+                if name in state.packages
+            )
+            return "system-excidle,com.android.shell,2000\n" + "".join(rows)
+        case ["whitelist" | "except-idle-whitelist", *changes]:
+            return "".join(_allow(phone, change) for change in changes)
         case _:
             return None
+
+
+def _allow(phone: Phone, change: str) -> str:
+    """`+package` or `-package` for the list of apps that doze does not touch."""
+    sign, name = change[:1], change[1:]
+    if sign not in {"+", "-"} or name not in phone.state.packages:
+        return f"Unknown package: {name}\n"
+    if sign == "+":
+        phone.state.awake.add(name)
+        return f"Added: {name}\n"
+    phone.state.awake.discard(name)
+    return f"Removed: {name}\n"

@@ -165,6 +165,17 @@ def test_packages(phone: Handset) -> None:
     assert "Activity class {no.such/no.such.Main} does not exist." in missing.err
 
 
+def test_what_appium_asks_for(phone: Handset) -> None:
+    assert "\n-A\t" in phone.say("ps --help").out
+    assert phone.say(f"dumpsys deviceidle whitelist +{CHROME}").out == f"Added: {CHROME}\n"
+    assert f"user,{CHROME},10152\n" in phone.say("dumpsys deviceidle whitelist").out
+    phone.say(f"dumpsys deviceidle whitelist -{CHROME}")
+    assert CHROME not in phone.say("dumpsys deviceidle whitelist").out
+    phone.say("dumpsys deviceidle disable all")
+    assert phone.say("dumpsys deviceidle enabled all").out == "0\n"
+    assert not phone.unknown
+
+
 def test_recorded_answers_come_first_with_the_states_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
