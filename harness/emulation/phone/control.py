@@ -65,6 +65,42 @@ def write_line(descriptor: int, value: Mapping[str, JsonValue]) -> None:
         _LOG.warning("nobody reads what the phone says: %s", error.strerror)
 
 
+class Channel:
+    """The standard streams, kept for the channel alone; prints go to the standard error."""
+
+    def __init__(self) -> None:
+        self.incoming = os.dup(0)
+        self.outgoing = os.dup(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+
+    def order(self) -> Order:
+        """The first line, and not a byte more.
+
+        Raises:
+            UserError: it is no order.
+        """
+        line = bytearray()
+        while not line.endswith(b"\n") and len(line) < MAX_LINE:
+            byte = os.read(self.incoming, 1)
+            if not byte:
+                break
+            line += byte
+        try:
+            return Order.model_validate_json(bytes(line))
+        except ValidationError as error:
+            raise UserError(
+                f"the first line is no order for a phone: {error}",
+                "start a phone with `tierlab phone start PROFILE`",
+            ) from error
+
+    def say(self, value: Mapping[str, JsonValue]) -> None:
+        """Write one line."""
+        write_line(self.outgoing, value)
+
+
 async def serve_control(
     incoming: int,
     outgoing: int,

@@ -43,6 +43,11 @@ class Way:
     user: bool = False
     processes: bool = True
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left open; a user namespace is as good as none."""
+        return self.isolated and self.processes
+
     def __str__(self) -> str:
         if not self.isolated:
             return "no isolation"

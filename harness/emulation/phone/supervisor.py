@@ -20,12 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from pydantic import ValidationError
-
 from harness.emulation import limits
 from harness.emulation.limits import Limits
 from harness.emulation.phone import hardware, inside, isolation, linux, records, root
-from harness.emulation.phone.control import MAX_LINE, Order, write_line
+from harness.emulation.phone.control import Channel, Order
 from harness.emulation.phone.peers import Peers
 from harness.errors import UserError
 
@@ -42,12 +40,13 @@ _KILLED: Final = 137
 _TOO_SOON_SECONDS: Final = 3.0
 _MOST_TOO_SOON: Final = 3
 _MOST_STORAGE: Final = 64 << 30
+_SYSTEMD_RUN: Final = "systemd-run"
 _LOOPBACK: Final = "127.0.0.1"
 
 
 def main() -> int:
     """Be a phone until the standard input closes; the exit code."""
-    channel = _Channel()
+    channel = Channel()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -65,47 +64,12 @@ def main() -> int:
         return 1
 
 
-class _Channel:
-    """The standard streams, kept for the channel alone; prints go to the standard error."""
-
-    def __init__(self) -> None:
-        self.incoming = os.dup(0)
-        self.outgoing = os.dup(1)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        os.dup2(2, 1)
-
-    def order(self) -> Order:
-        """The first line, and not a byte more.
-
-        Raises:
-            UserError: it is no order.
-        """
-        line = bytearray()
-        while not line.endswith(b"\n") and len(line) < MAX_LINE:
-            byte = os.read(self.incoming, 1)
-            if not byte:
-                break
-            line += byte
-        try:
-            return Order.model_validate_json(bytes(line))
-        except ValidationError as error:
-            raise UserError(
-                f"the first line is no order for a phone: {error}",
-                "start a phone with `tierlab phone start PROFILE`",
-            ) from error
-
-    def say(self, value: dict[str, object]) -> None:
-        """Write one line."""
-        write_line(self.outgoing, value)  # type: ignore[arg-type]
-
-
 class _Supervisor:
-    def __init__(self, order: Order, channel: _Channel, stack: ExitStack) -> None:
+    def __init__(self, order: Order, channel: Channel, stack: ExitStack) -> None:
         self._order = order
         self._channel = channel
         self._missing: list[str] = []
+        self._refused: list[str] = []
         records.sweep()
         profile = order.profile
         self._identity = f"{profile.id}-{secrets.token_hex(4)}"
@@ -130,7 +94,11 @@ class _Supervisor:
         self._plan = root.RootPlan(
             root=self._folder / "root",
             data=data,
-            shown=[*root.python_paths(), *factory.host_paths(profile)],
+            shown=[
+                *root.python_paths(),
+                *factory.host_paths(profile),
+                *_systemd_sockets(self._scope),
+            ],
             groups=_group_folders(self._scope),
             memory_bytes=self._memory_bytes() or hardware.total_bytes(profile),
             files={"meminfo": hardware.meminfo(profile, 0), "cpuinfo": hardware.cpuinfo(profile)},
@@ -158,7 +126,7 @@ class _Supervisor:
             self._missing.append("isolation: not wanted")
             return [isolation.OPEN]
         # systemd-run tells its own PID to systemd, which must know it.
-        host_pids = self._scope is not None and self._scope.limiter == "systemd-run"
+        host_pids = self._scope is not None and self._scope.limiter == _SYSTEMD_RUN
         return isolation.ways(root=os.getuid() == 0, host_pids=host_pids)
 
     def run(self) -> int:
@@ -200,7 +168,7 @@ class _Supervisor:
             if not reason:
                 return keeper
             os.waitpid(keeper, 0)
-            self._missing.append(f"isolation: {way}: {reason}")
+            self._refused.append(f"isolation: {way}: {reason}")
             del self._ways[0]
 
     def _inside(self, way: isolation.Way) -> int:
@@ -221,7 +189,7 @@ class _Supervisor:
                 outgoing=self._channel.outgoing,
                 unknown=self._unknown,
                 storage_bytes=_MOST_STORAGE,
-                missing=tuple(self._missing),
+                missing=(*self._missing, *([] if way.complete else self._refused)),
             )
         )
 
@@ -298,3 +266,11 @@ def _group_folders(scope: Scope | None) -> list[Path]:
     files = (Path(word) for word in scope.prefix)
     folders = [file.parent for file in files if file.name == "cgroup.procs"]
     return folders or [Path("/sys/fs/cgroup")]
+
+
+def _systemd_sockets(scope: Scope | None) -> list[Path]:
+    """Where systemd-run, which a scope's prefix may be, reaches the manager."""
+    if scope is None or scope.limiter != _SYSTEMD_RUN:
+        return []
+    own = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    return [own / "bus", own / "systemd/private", Path("/run/systemd/private")]
