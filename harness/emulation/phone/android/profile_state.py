@@ -26,6 +26,8 @@ _CHROME_UID: Final = FIRST_APP_UID + 152
 #: API levels by release (source.android.com, "Codenames, tags, and build numbers").
 _API: Final = {9: 28, 10: 29, 11: 30, 12: 31, 13: 33, 14: 34, 15: 35, 16: 36, 17: 37}
 DEFAULT_RELEASE: Final = "14"
+#: What a GPU's drivers are called (`ro.hardware.vulkan`).
+_DRIVERS: Final = (("Mali", "mali"), ("Immortalis", "mali"), ("Adreno", "adreno"))
 
 
 def properties_of(profile: Profile) -> dict[str, str]:
@@ -78,6 +80,9 @@ def properties_of(profile: Profile) -> dict[str, str]:
         "sys.boot_completed": "1",
         "sys.usb.state": "adb",
     }
+    driver = next((name for start, name in _DRIVERS if start in (profile.hardware.gpu or "")), None)
+    if driver is not None:
+        made |= {"ro.hardware.egl": driver, "ro.hardware.vulkan": driver}
     # What a phone is recognised by, it must have: the first value that is no pattern.
     matched = {
         name: plain[0]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.emulation.phone.android.commands import (
     am,
+    bugreport,
     cmd,
     dumpsys,
     log,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from harness.emulation.phone.android.phone import Phone
     from harness.emulation.phone.command import Command
 
-FAMILIES = (properties, log, settings, screen, processes, small, am, pm, dumpsys)
+FAMILIES = (properties, log, settings, screen, processes, small, am, pm, dumpsys, bugreport)
 
 
 def all_commands(phone: Phone) -> dict[str, Command]:

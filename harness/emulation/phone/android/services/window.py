@@ -95,6 +95,7 @@ def surface_flinger(phone: Phone, _: Sequence[str]) -> str:
             vendor
             for start, vendor in (
                 ("Mali", "ARM"),
+                ("Immortalis", "ARM"),
                 ("Adreno", "Qualcomm"),
                 ("PowerVR", "Imagination Technologies"),
                 ("Xclipse", "Samsung Electronics Co., Ltd."),

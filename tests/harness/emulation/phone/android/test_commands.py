@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zipfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,16 @@ def test_what_appium_asks_for(phone: Handset) -> None:
     phone.say("dumpsys deviceidle disable all")
     assert phone.say("dumpsys deviceidle enabled all").out == "0\n"
     assert not phone.unknown
+
+
+def test_a_bug_report_holds_what_is_known(phone: Handset) -> None:
+    phone.say("log -t mine hello")
+    said = phone.say("bugreportz -p").out.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["BEGIN", "PROGRESS", "OK"]
+    with zipfile.ZipFile(phone.place.path(said[-1].partition(":")[2])) as archive:
+        text = archive.read(archive.namelist()[0]).decode()
+    assert "I mine    : hello" in text
+    assert "DUMP OF SERVICE thermalservice:" in text
 
 
 def test_recorded_answers_come_first_with_the_states_values(
