@@ -40,6 +40,7 @@ def commands(phone: Phone, others: Mapping[str, Command]) -> dict[str, Command]:
         "battery": Subcommands(state, "cmd battery", battery(phone)),
         "gpu": Subcommands(state, "cmd gpu", _gpu(phone)),
         "power": Subcommands(state, "cmd power", _power(phone)),
+        "wifi": Subcommands(state, "cmd wifi", _wifi(phone)),
         "statusbar": Subcommands(state, "cmd statusbar", {}),
     }
     state.services |= {*own, *_SAME}
@@ -147,6 +148,17 @@ def _gpu(phone: Phone) -> dict[str, Command]:
         return 1
 
     return {"vkjson": vkjson, "vkprofiles": vkjson}
+
+
+def _wifi(phone: Phone) -> dict[str, Command]:
+    async def status(argv: Sequence[str], io: CommandIO) -> int:
+        del argv
+        on = phone.state.settings["global"].get("wifi_on", "0") == "1"
+        # No network is ever joined: the phone has no other way out than adb.
+        await io.out("Wifi is enabled\nWifi is not connected\n" if on else "Wifi is disabled\n")
+        return 0
+
+    return {"status": status}
 
 
 def _power(phone: Phone) -> dict[str, Command]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Service -> its dump; `None` from it: the service does not know these words.
 SERVICES: Final[Mapping[str, Callable[[Phone, Sequence[str]], str | None]]] = {
     "SurfaceFlinger": window.surface_flinger,
+    "account": package.account,
     "activity": activity.activity,
     "battery": power.battery,
     "deviceidle": power.deviceidle,

@@ -73,6 +73,12 @@ def _package(phone: Phone, item: Package) -> str:
     )
 
 
+def account(phone: Phone, _: Sequence[str]) -> str:
+    """`dumpsys account`: a virtual phone has no accounts."""
+    del phone
+    return "User UserInfo{0:Owner:4c13}:\n  Accounts: 0\n\n  RegisteredServicesCache: 0 services\n"
+
+
 def webviewupdate(phone: Phone, _: Sequence[str]) -> str:
     """`dumpsys webviewupdate`."""
     item = phone.state.packages.get(WEBVIEW)
