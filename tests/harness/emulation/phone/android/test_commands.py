@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zipfile
 from contextlib import suppress
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +21,19 @@ from harness.devices.android.facts.storage import parse_df
 from harness.devices.android.facts.thermal import parse_thermal
 from harness.emulation.capture.dumps import PLACEHOLDERS, Dump, write_dumps
 from harness.emulation.phone.android import dumps
+from harness.emulation.phone.android.chrome.arguments import css_size
 from harness.emulation.phone.android.intents import BadIntentError, parse_request
 from harness.emulation.phone.android.state import Process
 from harness.errors import UserError
+from harness.profiles import load_profiles
 from tests.harness.emulation.phone.android.fixtures import CHROME, Handset, Streams
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+PROFILES = load_profiles()
+PHONES = sorted(name for name, profile in PROFILES.items() if profile.kind == "android")
 
 
 @pytest.fixture
@@ -78,6 +85,24 @@ def test_properties_follow_the_profile(phone: Handset) -> None:
     assert phone.say("setprop ro.product.model Other").code == 1
     asyncio.run(phone.system.start())  # a reboot
     assert phone.say("getprop debug.mine").out == "\n"
+
+
+@pytest.mark.parametrize("name", PHONES)
+def test_every_profile_becomes_a_phone_that_it_matches(tmp_path: Path, name: str) -> None:
+    profile = PROFILES[name]
+    assert profile.android is not None
+    phone = Handset(tmp_path, profile)
+    for key, values in profile.android.match.items():
+        shown = phone.say(f"getprop {key}").out.strip()
+        assert any(fnmatch(shown, value) for value in values), (key, shown)
+    assert phone.say("getprop ro.tierlab.virtual").out == "1\n"
+    assert phone.say("dumpsys").code == 0
+    assert parse_gles(phone.say("dumpsys SurfaceFlinger").out) is not None
+    width, height = css_size(phone.state.screen)
+    assert 300 < width < 1400
+    assert 500 < height < 1400
+    assert phone.state.app_memory < phone.state.memory_total
+    assert not phone.unknown
 
 
 def test_settings(phone: Handset) -> None:
