@@ -28,20 +28,28 @@ def total_bytes(profile: Profile) -> int:
     return int((profile.hardware.memory or _UNKNOWN_MEMORY) * _TOTAL_SHARE)
 
 
-def available_bytes(profile: Profile, used: int) -> int:
-    """What an app may still take, when the browser holds `used` bytes."""
-    available = profile.app_memory.available if profile.app_memory else total_bytes(profile) // 2
+def available_bytes(profile: Profile, used: int, limit: int | None = None) -> int:
+    """What an app may still take, when the browser holds `used` bytes.
+
+    `limit` is what one app may take, by default what the profile says.
+    """
+    if limit is not None:
+        available = limit
+    elif profile.app_memory:
+        available = profile.app_memory.available
+    else:
+        available = total_bytes(profile) // 2
     return max(0, min(available, total_bytes(profile)) - used)
 
 
-def meminfo(profile: Profile, used: int) -> str:
+def meminfo(profile: Profile, used: int, limit: int | None = None) -> str:
     """`/proc/meminfo`, always of the same length.
 
     Only MemTotal and MemAvailable are from the profile and from the browser's memory group; the
     other rows are shares of them, as a phone in everyday use shows them.
     """
     total = total_bytes(profile)
-    available = available_bytes(profile, used)
+    available = available_bytes(profile, used, limit)
     rows = {
         "MemTotal": total,
         "MemFree": available // 4,

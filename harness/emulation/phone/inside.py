@@ -233,7 +233,8 @@ class Inside:
         file = os.open("/dev/.meminfo", os.O_WRONLY | os.O_CLOEXEC)
         while True:
             used = scope.memory().unreclaimable if scope else 0
-            text = hardware.meminfo(self._outfit.profile, used)
+            limit = scope.limits.memory_bytes if scope else None
+            text = hardware.meminfo(self._outfit.profile, used, limit)
             os.pwrite(file, text.encode("ascii"), 0)
             await asyncio.sleep(_MEMINFO_SECONDS)
 

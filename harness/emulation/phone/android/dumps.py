@@ -39,15 +39,15 @@ def recorded(profile_id: str) -> dict[str, Dump]:
     return {" ".join(line.split()): dump for line, dump in found.items() if dump.replay}
 
 
-def memory_kilobytes(profile: Profile, used: int) -> dict[str, int]:
+def memory_kilobytes(profile: Profile, used: int, limit: int | None = None) -> dict[str, int]:
     """The rows of the phone's `/proc/meminfo`, in kB; `used` is the bytes that apps use."""
-    rows = (line.split() for line in meminfo(profile, used).splitlines())
+    rows = (line.split() for line in meminfo(profile, used, limit).splitlines())
     return {name.rstrip(":"): int(size) for name, size, _ in rows}
 
 
 def values(profile: Profile, state: State, used: int) -> dict[str, str]:
     """What stands for each placeholder; `used` is the bytes that apps use."""
-    battery, memory = state.battery, memory_kilobytes(profile, used)
+    battery, memory = state.battery, memory_kilobytes(profile, used, state.app_memory)
     total, free = state.storage.total >> 10, state.storage.available >> 10
     return {
         "battery.level": str(battery.level),

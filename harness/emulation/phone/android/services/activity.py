@@ -179,7 +179,7 @@ def _process_memory(phone: Phone, item: Process) -> str:
 
 def _all_memory(phone: Phone, uptime: int) -> str:
     profile, used = phone.place.profile, phone.group.used()
-    memory = memory_kilobytes(profile, used)
+    memory = memory_kilobytes(profile, used, phone.state.app_memory)
     processes = sorted(phone.processes(), key=lambda item: -item.pss)
     rows = "".join(
         f"    {item.pss >> 10 or item.rss >> 10:>9,}K: {item.name} (pid {item.pid})\n"
