@@ -85,7 +85,7 @@ def test_killed_with_9(tmp_path: Path, adb: AdbServer, victim: str, *, isolate: 
         wait_until(lambda: not list(work.glob("tierlab-phone-*")))
     else:
         os.kill(phone.ready["pid"], signal.SIGKILL)
-        if isolate:  # the kernel ends the rest
+        if phone.ready["isolation"] != "no isolation":  # the kernel ends the rest
             wait_until(lambda: not any(alive(pid) for pid in pids - {phone.process.pid}))
         wait_until(lambda: len(records.sweep()) > 0)
         wait_until(lambda: not any(alive(pid) for pid in pids - {phone.process.pid}))

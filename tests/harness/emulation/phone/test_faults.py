@@ -5,7 +5,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.phone.commands import parse_action
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers(0, 40), st.floats(0.1, 1e4))
 def test_a_plan_is_a_pure_function_of_its_seed_and_asks_for_nothing_that_is_refused(
     seed: int, count: int, within: float
@@ -98,6 +99,7 @@ def test_arguments_that_are_not_right_say_why(arguments: dict[str, JsonValue], w
     assert str(raised.value) == words
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(ACTIONS)), st.dictionaries(st.text(max_size=9), st.none() | st.text())
 )

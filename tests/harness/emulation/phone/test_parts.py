@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.phone import hardware, records
@@ -56,6 +56,7 @@ def test_the_peers_user_is_found_by_its_own_side_of_the_connection() -> None:
     assert uid_of(TABLE, ("127.0.0.1", 1)) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_table_raises(table: str) -> None:
     assert uid_of(table, ("127.0.0.1", 80)) is None

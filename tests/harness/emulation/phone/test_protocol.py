@@ -3,7 +3,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.phone.protocol import (
@@ -41,11 +41,13 @@ def test_the_bytes_of_a_packet_are_those_of_protocol_txt() -> None:
     ) + bytes(byte ^ 0xFF for byte in b"OPEN") + b"shell:\0"  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(PACKETS, max_size=6), st.lists(st.integers(0, 1500), max_size=8))
 def test_packets_survive_any_cut(packets: list[Packet], cuts: list[int]) -> None:
     assert decode(b"".join(map(encode, packets)), cuts) == packets
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=10))
 def test_random_bytes_end_in_the_documented_error_and_hold_little(pieces: list[bytes]) -> None:
     decoder = Decoder(max_payload=100)
@@ -57,6 +59,7 @@ def test_random_bytes_end_in_the_documented_error_and_hold_little(pieces: list[b
         pass
 
 
+@settings(deadline=None)
 @given(PACKETS, st.integers(0, HEADER_BYTES * 8 - 1))
 def test_a_bit_that_flips_in_a_command_is_seen(packet: Packet, bit: int) -> None:
     data = bytearray(encode(packet))
@@ -79,6 +82,7 @@ def test_a_command_that_does_not_exist_is_refused() -> None:
         decode(struct.pack("<6I", word, 0, 0, 0, 0, word ^ 0xFFFFFFFF), [])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["ro.product.name", "ro.product.model"]), st.text()))
 def test_no_property_adds_a_word_to_the_banner(properties: dict[str, str]) -> None:
     told = banner(properties).decode()
@@ -91,6 +95,7 @@ def test_no_property_adds_a_word_to_the_banner(properties: dict[str, str]) -> No
     assert "shell_v2" in features.removeprefix("features=").split(",")
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_a_service_name(data: bytes) -> None:
     assert "\0" not in service_name(data)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.emulation.phone.protocol import Command, Packet
@@ -135,6 +135,7 @@ def test_a_terminal_has_a_size_and_echoes(tmp_path: Path) -> None:
     assert (err, code) == (b"", 4)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=20))
 def test_no_window_size_raises_and_each_fits_its_structure(data: bytes) -> None:
     size = window_size(data)

@@ -4,8 +4,13 @@ import asyncio
 
 import pytest
 
-from harness.emulation.phone.protocol import Command, Packet
-from harness.emulation.phone.streams import StreamClosedError, Streams
+from harness.emulation.phone.protocol import MAX_PAYLOAD, Command, Packet, ProtocolError
+from harness.emulation.phone.streams import (
+    MAX_HELD,
+    MAX_PIECES,
+    StreamClosedError,
+    Streams,
+)
 
 
 class Sent:
@@ -85,5 +90,22 @@ def test_a_lost_transport_ends_every_stream() -> None:
         streams.lose_all()
         assert await opening is None
         assert await stream.read() == b""
+
+    asyncio.run(check())
+
+
+def test_what_a_stream_holds_is_bounded_in_bytes_and_in_pieces() -> None:
+    async def check() -> None:
+        streams = Streams(Sent())
+        for size, most in ((MAX_PAYLOAD, MAX_HELD // MAX_PAYLOAD), (1, MAX_PIECES)):
+            stream = streams.incoming(Packet(Command.OPEN, 7))
+            assert stream is not None
+            piece = Packet(Command.WRTE, 7, stream.local, bytes(size))
+            for _ in range(most):
+                await streams.take(piece)
+            assert len(await stream.read()) == size
+            await streams.take(piece)  # there is room again
+            with pytest.raises(ProtocolError):
+                await streams.take(piece)
 
     asyncio.run(check())

@@ -16,7 +16,7 @@ from harness.emulation.phone.protocol import (
     Packet,
     encode,
 )
-from harness.emulation.phone.streams import MAX_STREAMS
+from harness.emulation.phone.streams import MAX_PIECES, MAX_STREAMS
 from harness.emulation.phone.transport import Greeting
 from tests.harness.emulation.phone.wire import make_phone, wired
 
@@ -82,13 +82,15 @@ def test_an_unauthorised_host_is_asked_for_every_key_and_gets_nothing(tmp_path: 
     asyncio.run(check())
 
 
-def test_a_second_write_before_the_answer_to_the_first_ends_the_transport(tmp_path: Path) -> None:
+def test_many_writes_before_the_answer_to_the_first_end_the_transport(tmp_path: Path) -> None:
     async def check() -> None:
         async with wired(make_phone(tmp_path, [], [])) as (host, running):
             await host.connect()
             opened = await host.open("sync:")
-            piece = Packet(Command.WRTE, opened.arg1, opened.arg0, b"x")
-            await host.send(*[piece] * 50)
+            piece = encode(Packet(Command.WRTE, opened.arg1, opened.arg0, b"x"))
+            host.writer.write(
+                piece * 2 * MAX_PIECES
+            )  # at once, so that no answer can come in between
             async with asyncio.timeout(10):
                 await running
 
