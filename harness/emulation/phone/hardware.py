@@ -5,6 +5,7 @@ Formats: Linux `fs/proc/meminfo.c` and `arch/arm64/kernel/cpuinfo.c`.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,8 +20,12 @@ _PART: Final = 0xD0B
 
 
 def cores(profile: Profile) -> int:
-    """How many cores the phone has; eight where its profile does not say."""
-    return profile.hardware.cores or _UNKNOWN_CORES
+    """How many cores the phone shows: as its profile says, and not more than this host has.
+
+    Engines start a thread for each, and their barriers spin: eight threads on two cores do not
+    bring out in minutes the token that two bring out in a second.
+    """
+    return min(profile.hardware.cores or _UNKNOWN_CORES, os.cpu_count() or 1)
 
 
 def total_bytes(profile: Profile) -> int:
