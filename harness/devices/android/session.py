@@ -60,9 +60,12 @@ FOLDER: Final = "/data/local/tmp/tierlab-files"
 # Whose storage is to be removed: a harness that is killed leaves word of it for the next one.
 ORIGIN_FILE: Final = "/data/local/tmp/tierlab-origin"
 _QUICK_SECONDS: Final = 5.0
-# The kernel's name for this boot, and the process of the system on top of it, which can restart by
-# itself: all apps end with it.
-_BOOT: Final = "cat /proc/sys/kernel/random/boot_id; pidof system_server"
+# The kernel's name for this boot, and when the system on top of it started, which can restart by
+# itself: all apps end with it (AOSP: SystemServer.java, SYSPROP_START_UPTIME).
+_BOOT: Final = (
+    "cat /proc/sys/kernel/random/boot_id; getprop sys.system_server.start_uptime;"
+    " pidof system_server"
+)
 _DATE: Final = "date '+%Y-%m-%d %H:%M:%S'"
 _ORIGIN: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d{1,5}")
 _OURS: Final = re.compile(r"http://127\.0\.0\.1:\d{1,5}/page/\w+\.html")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from harness.devices.browsers import InstalledBrowser, find_browser
@@ -154,6 +155,8 @@ class AndroidSystem:
         # A reboot forgets what was set by hand, and keeps what is on the disk.
         state.properties.clear()
         state.properties.update(self._first_properties)
+        # SystemServer.java, SYSPROP_START_UPTIME: how a restart is told from the time before it.
+        state.properties["sys.system_server.start_uptime"] = str(round(time.monotonic() * 1000))
         state.foreground = None
         state.screen.on, state.screen.locked = True, False
         state.thermal.override = None
