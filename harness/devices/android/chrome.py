@@ -63,9 +63,11 @@ FLAGS: Final = (
     "--enable-precise-memory-info",
 )
 
-# /proc/net/unix: ... St Inode Path; an abstract name begins with @.
+# /proc/net/unix: ... St Inode Path; an abstract name begins with @. A virtual phone that shares its
+# host's list has names with an ending of its own there, and takes them without it.
 _SOCKET: Final = re.compile(
-    r"@(?P<name>(?P<webview>webview_)?(?:chrome_)?devtools_remote(?:_(?P<pid>\d{1,7}))?)\s*$"
+    r"@(?P<name>(?P<webview>webview_)?(?:chrome_)?devtools_remote(?:_(?P<pid>\d{1,7}))?)"
+    r"(?:\.[\w-]{1,80})?\s*$"
 )
 
 
