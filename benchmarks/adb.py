@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-import adbutils  # type: ignore[import-untyped]
+import adbutils
 
 from benchmarks.markdown import markdown_table, ratio_of, significant
 from harness.devices.android.adb import Adb, TransportLostError

@@ -87,8 +87,8 @@ async def adb_binary() -> str:
     """
     try:
         # An extra; a PATH with adb does without.
-        from adbutils import adb_path  # type: ignore[import-untyped] # noqa: PLC0415
-        from adbutils.errors import AdbError  # type: ignore[import-untyped] # noqa: PLC0415
+        from adbutils import adb_path  # noqa: PLC0415
+        from adbutils.errors import AdbError  # noqa: PLC0415
     except ImportError:
         found = shutil.which("adb")
     else:
