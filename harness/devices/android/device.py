@@ -216,7 +216,7 @@ class AndroidDevice:
         raise UserError(
             f"{self.profile.id} is a phone: engines outside of a browser are not started there"
             " by the harness",
-            "take a runtime of the browser, or the suite for native binaries (docs/native-android.md)",
+            "take a runtime of the browser, or see docs/native-android.md for native programs",
         )
 
 
