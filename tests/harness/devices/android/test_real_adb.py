@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import adbutils 
+import adbutils
 import pytest
 
 from harness.devices.android import artifacts, server, settings
