@@ -43,6 +43,7 @@ _LOG_SECONDS: Final = 2.0
 _ROLES: Final = {"browser": "engine"}
 # The kernel's start, and that of Android on it.
 _BOOT: Final = "cat /proc/sys/kernel/random/boot_id; getprop ro.runtime.firstboot"
+_STARTED: Final = re.compile(r"^Start proc (?P<pid>\d{1,7}):(?P<name>[^\s/]{1,300})/")
 _TRANSPORT: Final = re.compile(r"\btransport_id:(\d{1,10})\b")
 
 
@@ -212,10 +213,21 @@ class AppWatch:
             return ""
 
     def _on_line(self, line: LogLine) -> None:
+        if line.tag == "ActivityManager":
+            self._resident.note_start(line.message)
+            self._note_start(line.message)
         said = read_log_line(line, [self._package], self._role_of)
-        if said is not None and not self._resting:
+        # An app that is about to be started is stopped first, which says nothing.
+        if said is not None and self._pid is not None and not self._resting:
             kind, detail = said
             self._timeline.add(Source.LOGCAT, kind, **_renamed(detail))
+
+    def _note_start(self, message: str) -> None:
+        """Take the line that says that the app's own process was started."""
+        found = _STARTED.match(message)
+        if found is not None and found["name"] == self._package:
+            self._pid = self._pid or int(found["pid"])
+            self._pids.add(int(found["pid"]))
 
     def _on_log_lost(self, _: str) -> None:
         # A log that ends by itself on a phone that was there all the time is no loss.

@@ -54,8 +54,11 @@ class Loop:
     @contextmanager
     def held(self, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
         """Keep an asynchronous context open between tests."""
-        yield self.run(context.__aenter__())
-        self.run(context.__aexit__(None, None, None))
+        entered = self.run(context.__aenter__())
+        try:
+            yield entered
+        finally:
+            self.run(context.__aexit__(None, None, None))
 
     def close(self) -> None:
         self._runner.close()

@@ -26,7 +26,7 @@ def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ],
         cwd=SUITES.parent,
         env={**os.environ, "TIERLAB_STATE": str(tmp_path / "state"), "COLUMNS": "200"},
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
 
