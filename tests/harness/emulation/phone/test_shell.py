@@ -96,7 +96,9 @@ def test_a_shell_is_hung_up_when_its_host_closes_the_stream(tmp_path: Path) -> N
     async def check() -> None:
         async with wired(make_phone(tmp_path, [], [])) as (host, _):
             await host.connect()
-            opened = await host.open("shell,v2,raw:trap 'touch hung-up; exit' HUP; echo; read x")
+            opened = await host.open(
+                "shell,v2,raw:trap 'touch hung-up; exit' HUP; echo; sleep 60 & wait"
+            )
             await host.receive()
             await host.send(Packet(Command.CLSE, opened.arg1, opened.arg0))
             async with asyncio.timeout(10):
