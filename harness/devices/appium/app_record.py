@@ -45,7 +45,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """On what, and with what, an app was asked; `version` is the app's."""
+    """On what, and with what, an app was asked.
+
+    `version` is the app's; `at_rest` says whether nothing else kept the device busy before.
+    """
 
     device: Device
     host: HostFacts
@@ -53,6 +56,7 @@ class Circumstances:
     model: AppModel
     version: str
     question: Question
+    at_rest: bool | None = None
 
 
 def record_of(
@@ -96,6 +100,7 @@ def record_of(
             cores=host.cores,
             memory_bytes=host.memory_bytes,
             load_average=host.load_average,
+            host_at_rest=what.at_rest,
             temperature_celsius=host.temperature_celsius,
             facts={
                 **host.extra,

@@ -108,17 +108,18 @@ async def run_native_app(
     folder.mkdir(parents=True)
     host = await device.facts()
     bench = _Bench(phone, app, model, question.prompt, folder, progress)
-    timeline, log, measured = Timeline(), AppLog(), None
+    timeline, log, measured, at_rest = Timeline(), AppLog(), None, None
     closed = next((gate for gate in await device.gates() if not gate.passed), None)
     if closed is not None:
         message = f"{closed.name} is {closed.observed}, the limit is {closed.limit}"
         timeline.add(Source.HARNESS, Kind.LAB_ERROR, message=message)
     else:
         async with nullcontext(server) if server else _own_server(bench) as running:
-            timeline = Timeline()  # the server's start is no part of the load
+            at_rest = await device.rest()
+            timeline = Timeline()  # what came before is no part of the load
             log, measured = await _load(bench, running, timeline)
     record = record_of(
-        Circumstances(device, host, app, model, version, question),
+        Circumstances(device, host, app, model, version, question, at_rest),
         timeline,
         measured,
         trial_id=trial_id,

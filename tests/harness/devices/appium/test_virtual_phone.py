@@ -126,6 +126,9 @@ class AppiumPhone:
             "lab", "Android 15", "Tensor G2", 8, 8 << 30, "Chrome", "156", emulated=True
         )
 
+    async def rest(self) -> bool:
+        return True
+
     async def gates(self) -> list[Gate]:
         return [Gate("battery", passed=not self._closed, observed="3 %", limit="at least 20 %")]
 
@@ -160,6 +163,7 @@ def test_an_app_is_asked_and_measured(
     assert result.output.startswith("On your own device a model answers")
     assert record.workload.runtime == "app/llm-sample"
     assert record.device.emulated
+    assert record.conditions.host_at_rest
     assert record.conditions.facts["figures_by"] == {
         "create_seconds": "app",
         "prefill_tokens_per_s": "app",
