@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -107,14 +108,14 @@ def as_nobody(*, namespaces: bool, folder: Path) -> list[str]:
     Where namespaces are forbidden it is in a user namespace whose own limit is none.
     """
     script = (
-        'python=$1; copy=$2; shift 2; mount --rbind "$python" "$copy" &&'
-        ' case "$python" in /root/*) mount -t tmpfs -o mode=755 tmpfs /root && mkdir -p "$python"'
-        ' && mount --rbind "$copy" "$python";; esac && exec "$@"'
+        'python=$1; copy=$2; home=$3; shift 3; mount --rbind "$python" "$copy" &&'
+        ' case "$python" in "$home"/*) mount -t tmpfs -o mode=755 tmpfs "$home" &&'
+        ' mkdir -p "$python" && mount --rbind "$copy" "$python";; esac && exec "$@"'
     )
     copy = folder / "python"
     copy.mkdir()
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
-    words += [sys.base_prefix, str(copy)]
+    words += [sys.base_prefix, str(copy), pwd.getpwuid(os.getuid()).pw_dir]
     words += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     words += ["--inh-caps=-all"]
     if not namespaces:
