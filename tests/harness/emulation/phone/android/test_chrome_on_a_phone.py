@@ -16,6 +16,7 @@ from harness.devices.android.adb import Adb
 from harness.devices.android.exit_info import parse_exit_info
 from harness.devices.browsers import InstalledBrowser, find_browser
 from harness.emulation.limits import parse_bytes
+from harness.emulation.phone.hardware import cores
 from harness.emulation.phone.start import virtual_phone
 from tests.harness.emulation.phone.android.fixtures import ACTIVITY, CHROME, PIXEL, until
 from tests.harness.emulation.phone.real import AdbServer, adb_programs
@@ -182,7 +183,7 @@ def test_pages_and_workers_see_the_phone(adb: AdbServer, tmp_path: Path) -> None
         assert seen[where] | {"ua": ""} == {
             "ua": "",
             "memory": 8,
-            "cores": 8,
+            "cores": cores(PIXEL),
             "mobile": True,
             "platform": "Linux armv81",
             "online": True,
