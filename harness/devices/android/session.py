@@ -20,13 +20,12 @@ import secrets
 import shlex
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from harness.devices.android.adb import CommandError, CommandTimeoutError, TransportLostError
-from harness.devices.android.evidence import read_exit_record, read_log_line
-from harness.devices.android.exit_info import ExitRecord, answers, new_records, parse_exit_info
+from harness.devices.android.evidence import read_log_line
+from harness.devices.android.exit_watch import ExitWatch
 from harness.devices.android.logcat import Logcat, LogLine
 from harness.devices.android.tab import CdpTab
 from harness.devices.android.watch import PhoneWatch, WatchLimits
@@ -66,7 +65,6 @@ _BOOT: Final = (
     "cat /proc/sys/kernel/random/boot_id; getprop sys.system_server.start_uptime;"
     " pidof system_server"
 )
-_DATE: Final = "date '+%Y-%m-%d %H:%M:%S'"
 _ORIGIN: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d{1,5}")
 _OURS: Final = re.compile(r"http://127\.0\.0\.1:\d{1,5}/page/\w+\.html")
 _LOST: Final = (TransportLostError, CommandError, CommandTimeoutError)
@@ -75,20 +73,6 @@ _LOST: Final = (TransportLostError, CommandError, CommandTimeoutError)
 def is_ours(url: str) -> bool:
     """Whether a page is the harness's own, or the empty one that a browser is started with."""
     return url == "about:blank" or bool(_OURS.fullmatch(url))
-
-
-def _clock(text: str, timeline: Timeline) -> tuple[datetime, float] | None:
-    """The phone's local time, and when it was read."""
-    time = _time(text)
-    return None if time is None else (time, timeline.now())
-
-
-def _time(text: str) -> datetime | None:
-    """A time as Android prints it, in the phone's own zone."""
-    try:
-        return datetime.fromisoformat(text.strip()[:23]).replace(tzinfo=None)
-    except ValueError:
-        return None
 
 
 class AndroidSession:
@@ -127,6 +111,7 @@ class AndroidSession:
         self._packages = packages
         self._page = page
         self._watch = PhoneWatch(self._phone, packages, timeline, limits)
+        self._exits = ExitWatch(self._phone, packages)
         self._log = Logcat(self._phone, folder / "logcat.txt", self._on_line, self._on_lost_stream)
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,11 +122,7 @@ class AndroidSession:
         self._pushed = False
         self._lost = False
         self._closing = False
-        self._before: list[ExitRecord] = []
-        self._told: set[tuple[str, int, int]] = set()
-        self._keeps_records = False
         self._boot = ""
-        self._clock: tuple[datetime, float] | None = None
 
     async def start(self) -> None:
         """Begin to watch.
@@ -150,9 +131,7 @@ class AndroidSession:
             TransportLostError: the phone is gone.
         """
         self._boot = await self._said(_BOOT)
-        self._clock = _clock(await self._said(_DATE), self._timeline)
-        dump = await self._exit_info()
-        self._keeps_records, self._before = answers(dump), parse_exit_info(dump)
+        await self._exits.start(self._timeline)
         left = await self._said(f"cat {ORIGIN_FILE} 2>/dev/null")
         self._origins |= set(_ORIGIN.findall(left)[:8])
         await self._log.start()
@@ -239,9 +218,6 @@ class AndroidSession:
             return (await self._phone.run(command, within=_QUICK_SECONDS, check=False)).text.strip()
         except _LOST:
             return ""
-
-    async def _exit_info(self) -> str:
-        return await self._said(f"dumpsys activity exit-info {shlex.quote(self._packages[0])}")
 
     # What a trial does.
 
@@ -363,7 +339,7 @@ class AndroidSession:
                 if self._dead():
                     # Everything that was logged before the exit record is in the evidence first.
                     await self._log.catch_up(within=within)
-                    self._read_records(await self._exit_info())
+                    await self._exits.read(self._timeline)
                 else:
                     await self._watch.look_at_processes()
         except TimeoutError:
@@ -386,36 +362,9 @@ class AndroidSession:
         words = {item.kind for item in self._timeline.items if item.text("process") in dead} | {
             item.kind for item in self._timeline.items if item.kind is Kind.V8_OOM
         }
-        if self._keeps_records:
+        if self._exits.kept:
             return Kind.EXIT_RECORD in words
         return bool(words & {Kind.LMK_KILL, Kind.NATIVE_CRASH, Kind.V8_OOM, Kind.SYSTEM_KILL})
-
-    def _read_records(self, dump: str) -> None:
-        for record in new_records(self._before, parse_exit_info(dump)):
-            key = (record.timestamp, record.pid, record.reason)
-            said = read_exit_record(record, self._packages)
-            if key in self._told or said is None:
-                continue
-            self._told.add(key)
-            kind, detail = said
-            before = self._before_loss(record)
-            more = {} if before is None else {"before_loss": before}
-            self._timeline.add(Source.EXIT_INFO, kind, **detail, **more)
-
-    def _before_loss(self, record: ExitRecord) -> bool | None:
-        """Whether a process ended before the phone was lost, by the phone's clock.
-
-        `None` where the phone was not lost. Clocks differ by less than the second that is kept off.
-        """
-        lost = self._timeline.first(Kind.TRANSPORT_LOST)
-        if lost is None:
-            return None
-        ended = _time(record.timestamp)
-        if ended is None or self._clock is None:
-            return False
-        then, at = self._clock
-        loss = then + timedelta(seconds=lost.at_seconds - at)
-        return then <= ended < loss - timedelta(seconds=1)
 
     # The end.
 
@@ -458,7 +407,7 @@ class AndroidSession:
             reason = re.sub(r"[^\w,.-]", "", await self._said("getprop sys.boot.reason"))[:80]
             words = f"another boot than before (reason: {reason or 'not told'})"
             self._timeline.add(Source.ADB, Kind.REBOOTED, line=words)
-        self._read_records(await self._exit_info())
+        await self._exits.read(self._timeline)
 
     def _unexplained(self) -> bool:
         """Whether the page is gone, and nobody says why."""
