@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from results.record import Conditions, DeviceRecord, PageText, Part, Spread, Verdict
+from results.record import Conditions, DeviceRecord, PageText, Part, Spread, Verdict, stand_in
 
 CAPABILITY_VERSION: Final = 1
 
@@ -57,7 +57,7 @@ class Capability(Part):
     def marks(self) -> tuple[str, ...]:
         """Why its figures are not a device's own; empty when they are."""
         applies = {
-            "limited": self.device.emulated,
+            stand_in(self.device.kind): self.device.emulated,
             "software adapter": bool(self.conditions.software_adapter),
             "browser flags": bool(self.browser_flags),
         }

@@ -280,6 +280,14 @@ class Measurement(Part):
         return 1000 / self.decode_ms.median if self.decode_ms.median > 0 else None
 
 
+def stand_in(kind: str) -> str:
+    """What to call a device of that kind whose figures are not its own.
+
+    A desktop is `limited` to stand for a smaller one; a phone that is none is `emulated`.
+    """
+    return "emulated" if kind in {"android", "ios"} else "limited"
+
+
 class DeviceRecord(Part):
     """Which device, and how far it is the real thing."""
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from results.record import Judgement, Verdict
+from results.record import Judgement, Verdict, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def device_name(record: Record) -> str:
     marks = [
         mark
         for mark, applies in (
-            ("limited", record.device.emulated),
+            (stand_in(record.device.kind), record.device.emulated),
             (
                 "software adapter",
                 record.conditions.software_adapter and "webgpu" in record.workload.runtime,

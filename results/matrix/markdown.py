@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HEADINGS: Final[dict[Section, str]] = {
     "support": "Measured on the device itself",
-    "limited": "Limited devices",
+    "limited": "Limited and emulated devices",
     "software_adapter": "Software adapters",
 }
 _LABELS: Final[dict[Section, str]] = {

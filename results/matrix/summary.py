@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from results.matrix.model import BY_SEVERITY
-from results.record import Verdict
+from results.record import Verdict, stand_in
 from results.table import number
 from results.tiers import TIERS, decode_tier, lower, prefill_tier
 
@@ -59,7 +59,7 @@ class Entry:
     def marks(self) -> str:
         """What keeps the figures from being the device's own, in words; "" where nothing does."""
         applies = (
-            ("limited", self.cell.emulated),
+            (stand_in(self.device.kind), self.cell.emulated),
             ("software adapter", self.cell.software_adapter),
         )
         return ", ".join(mark for mark, is_so in applies if is_so)

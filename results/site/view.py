@@ -57,8 +57,8 @@ SECTIONS: Final = (
     ),
     SectionText(
         "limited",
-        "Limited devices",
-        "limited",
+        "Limited and emulated devices",
+        "limited or emulated",
         "Measured under limits of memory or processor time that stand for a smaller device, or on"
         " an emulated one. These are not the figures of any product.",
     ),

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.android.adb import Adb
+from harness.devices.android.adb import Adb, TransportLostError
 from harness.devices.android.server import adb_binary, server_version
 from harness.devices.android.wire import NotAdbError, ServerLostError
 from harness.emulation.phone.linux import die_with_parent
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 START_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
+END_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
@@ -45,6 +46,8 @@ async def private_server() -> AsyncIterator[Adb]:
         await _until_it_answers(process, port, binary)
         yield Adb(port=port)
     finally:
+        if process.returncode is not None:
+            await _end_successor(port)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
@@ -66,6 +69,12 @@ async def _until_it_answers(process: asyncio.subprocess.Process, port: int, bina
         f"{binary} does not start a server on port {port}",
         f"try `{binary} -P {port} nodaemon server`, and mend what it says",
     )
+
+
+async def _end_successor(port: int) -> None:
+    """End the daemon that somebody may have started in place of a server that died."""
+    with contextlib.suppress(TransportLostError):
+        await Adb(port=port).query("host:kill", within=END_SECONDS)
 
 
 def _free_port() -> int:

@@ -143,8 +143,8 @@ def test_any_records_make_badges(records: list[Record]) -> None:
         assert endpoint["schemaVersion"] == 1
         assert re.fullmatch("[0-9a-f]{6}", endpoint["color"])
         if address.startswith("badges/support/"):
-            assert not badge.label.endswith("(limited)")
+            assert not badge.label.endswith(("(limited)", "(emulated)"))
         else:
             assert re.search(
-                r"\((limited|software adapter|limited, software adapter)\)$", badge.label
+                r"\(((limited|emulated)(, software adapter)?|software adapter)\)$", badge.label
             )

@@ -77,7 +77,7 @@ def test_limited_devices_and_software_adapters_are_labelled() -> None:
         with_workload(trial(2), runtime="mediapipe/webgpu"), software_adapter=True
     )
     written = to_markdown(matrix_of(limited, software))
-    own, _, others = written.partition("## Limited devices")
+    own, _, others = written.partition("## Limited and emulated devices")
     assert "Nothing was measured yet." in own
     assert "Small" not in own
     small, _, adapters = others.partition("## Software adapters")

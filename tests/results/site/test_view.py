@@ -32,7 +32,7 @@ def test_every_cell_is_a_row_of_its_own_section(rows: list[Row]) -> None:
             case "support":
                 assert marks == {""}
             case "limited":
-                assert marks == {"limited"}
+                assert marks == {"limited", "emulated"}
             case _:
                 assert all("software adapter" in mark for mark in marks)
     assert [section for section, _ in by_section(rows)] == list(SECTIONS)
