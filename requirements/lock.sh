@@ -9,9 +9,10 @@ compile() {
         --only-binary :all: "$@"
 }
 
-compile "$@" pyproject.toml requirements/build.in --extra site --extra android \
+compile "$@" pyproject.toml requirements/build.in --extra site --extra android --extra appium \
     --output-file requirements/run.txt
-compile "$@" pyproject.toml requirements/build.in --extra site --extra android --extra native \
+compile "$@" pyproject.toml requirements/build.in --extra site --extra android \
+    --extra appium --extra native \
     --constraint requirements/run.txt --output-file requirements/native.txt
 compile "$@" pyproject.toml requirements/build.in --extra dev \
     --constraint requirements/native.txt --output-file requirements/dev.txt

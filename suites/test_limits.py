@@ -285,7 +285,8 @@ def _chromium(profile: Profile) -> bool:
 
 
 def _unchanged_chromium(profile: Profile) -> bool:
-    return _chromium(profile) and not profile.browser.args
+    # On a phone the memory for one app sets other limits, and Android's Chrome has others too.
+    return profile.kind == "desktop" and _chromium(profile) and not profile.browser.args
 
 
 def _software_gpu(profile: Profile) -> bool:

@@ -62,6 +62,7 @@ class Cdp:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._owners: dict[int, str | None] = {}
         self._listeners: dict[tuple[str | None, str], list[Listener]] = {}
         self._on_lost: list[Callable[[str], None]] = []
         self._lost: str | None = None
@@ -126,6 +127,12 @@ class Cdp:
         for key in [key for key in self._listeners if key[0] == session]:
             del self._listeners[key]
 
+    def abandon(self, session: str, reason: str) -> None:
+        """Wait no longer for the answers of a page that is gone: the browser never gives them."""
+        for number, answer in self._waiting.items():
+            if self._owners[number] == session and not answer.done():
+                answer.set_exception(CdpError(reason))
+
     async def send(
         self,
         method: str,
@@ -148,7 +155,7 @@ class Cdp:
         if session is not None:
             message["sessionId"] = session
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
+        self._waiting[number], self._owners[number] = answer, session
         try:
             async with asyncio.timeout(within):
                 await self._socket.send_str(json.dumps(message))
@@ -158,7 +165,7 @@ class Cdp:
         except (aiohttp.ClientError, OSError) as error:
             raise CdpLostError(f"{method} could not be sent: {_reason(error)}") from error
         finally:
-            del self._waiting[number]
+            del self._waiting[number], self._owners[number]
             if answer.done() and not answer.cancelled():
                 answer.exception()  # seen, whoever was first
 
@@ -258,6 +265,10 @@ class CdpSession:
     ) -> dict[str, Any]:
         """See `Cdp.send`."""
         return await self.cdp.send(method, parameters, session=self.id, within=within)
+
+    def abandon(self, reason: str) -> None:
+        """See `Cdp.abandon`."""
+        self.cdp.abandon(self.id, reason)
 
     async def detach(self) -> None:
         """Leave the target as it is. Never raises."""

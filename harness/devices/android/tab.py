@@ -195,11 +195,13 @@ class CdpTab:
             status=str(event.get("status", ""))[:40],
             code=code if isinstance(code, int) else 0,
         )
+        self._session.abandon("the page's process is gone")
 
     def _on_detached(self, event: dict[str, Any]) -> None:
         # A renderer that Chrome for Android thinks ended normally; see STATUS_UNSEEN in case.py.
         if event.get("reason") == "Render process gone." and not self._closing:
             self._timeline.add(Source.CDP, Kind.RENDERER_GONE, status="gone", code=0)
+            self._session.abandon("the page's process is gone")
 
     def _on_destroyed(self, event: dict[str, Any]) -> None:
         # A browser that goes away closes its pages first, and says so a moment later.

@@ -178,3 +178,17 @@ def test_no_socket_is_an_error(told: object) -> None:
     version = {"webSocketDebuggerUrl": told} if isinstance(told, str) else told
     with pytest.raises(CdpLostError):
         browser_socket(7, version)
+
+
+def test_a_page_that_is_gone_leaves_its_commands_at_once_and_no_others() -> None:
+    async def test(_: Browser, cdp: Cdp) -> None:
+        page, other = await attach(cdp, "T"), await attach(cdp, "U")
+        waiting = [asyncio.create_task(each.send("Silent", within=15)) for each in (page, other)]
+        await cdp.send("Echo")  # both were sent
+        page.abandon("its process is gone")
+        with pytest.raises(CdpError, match="its process is gone"):
+            await waiting[0]
+        assert not waiting[1].done()
+        waiting[1].cancel()
+
+    run(echo, test)
