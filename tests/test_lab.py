@@ -37,7 +37,8 @@ case "$*" in
             >.venv/lib/python3.99/site-packages/playwright/driver/package/browsers.json ;;
     *pip*install*requirements/node.txt*)
         printf '#!/bin/sh\\necho node >>calls\\n' >.venv/bin/node
-        printf '#!/bin/sh\\necho "npm of .venv $*" >>calls; mkdir node_modules\\n' >.venv/bin/npm
+        printf '#!/bin/sh\\necho "npm of .venv $*" >>calls; mkdir "$3/node_modules"\\n' \\
+            >.venv/bin/npm
         chmod +x .venv/bin/node .venv/bin/npm ;;
     *pip*install*)
         if [ -e pip-is-killed ]; then rm pip-is-killed; touch .venv/half; kill -9 $PPID; fi
@@ -47,12 +48,13 @@ case "$*" in
 esac
 """
 OLD_PYTHON = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit\nexit 1\n'
-NPM = '#!/bin/sh\necho "npm $*" >>calls\nmkdir -p node_modules\n'
+NPM = '#!/bin/sh\necho "npm $*" >>calls\nmkdir -p "$3/node_modules"\n'
 APT = """#!/bin/sh
 echo "apt-get $*" >>calls
-case "$*" in *chromium*) cp "$0" "$BIN/chromium" ;; esac
+case "$*" in *" chromium") cp "$0" "$BIN/chromium" ;; esac
 """
 NOTHING = "#!/bin/sh\n"
+PEERS = ("influxd", "adb", "mksh", "toybox", "chromedriver")
 
 
 @dataclass
@@ -113,7 +115,8 @@ def checkout(tmp_path: Path) -> Checkout:
     made.has("node")
     made.has("npm", NPM)
     made.has("chromium")
-    made.has("influxd")
+    for peer in PEERS:
+        made.has(peer)
     return made
 
 
@@ -202,16 +205,35 @@ def test_the_exit_code_of_failing_tests_is_kept(checkout: Checkout, failing: lis
 
 
 @pytest.mark.parametrize(("user", "calls"), [(0, 2), (1000, 0)])
-def test_a_missing_influxd_is_installed_where_apt_may(
+def test_missing_peers_of_the_tests_are_installed_where_apt_may(
     checkout: Checkout, user: int, calls: int
 ) -> None:
     checkout.lacks("influxd")
+    checkout.lacks("chromedriver")
     checkout.has("id", f"#!/bin/sh\necho {user}\n")
     checkout.has("apt-get", APT)
     assert checkout.lab("test").returncode == 0
     apt = [call for call in checkout.calls() if call.startswith("apt-get")]
     assert len(apt) == calls
-    assert all(call.endswith("install -y --no-install-recommends influxdb") for call in apt[1:])
+    wanted = "install -y --no-install-recommends influxdb chromium-driver"
+    assert all(call.endswith(wanted) for call in apt[1:])
+
+
+def test_appium_is_installed_for_the_tests_and_where_it_is_asked_for(checkout: Checkout) -> None:
+    assert checkout.lab("setup").returncode == 0
+    assert not any("appium" in call for call in checkout.calls())
+    assert checkout.lab("setup", "--appium").returncode == 0
+    (call,) = checkout.calls()
+    assert call.startswith("npm ci --prefix requirements/appium --ignore-scripts")
+    assert checkout.lab("test").returncode == 0
+    assert not any("appium" in call for call in checkout.calls())
+
+
+def test_an_unknown_option_of_the_set_up_is_refused(checkout: Checkout) -> None:
+    done = checkout.lab("setup", "--apium")
+    assert done.returncode == 1
+    assert "unknown option of setup: --apium" in done.stderr
+    assert checkout.calls() == []
 
 
 # ---- set-up ----
@@ -225,7 +247,7 @@ def test_the_first_start_sets_everything_up_and_says_so(checkout: Checkout) -> N
         ["python", "-m", "venv"],
         ["python", "-m", "pip"],
         ["python", "-m", "pip"],
-        ["npm", "ci", "--ignore-scripts"],
+        ["npm", "ci", "--prefix"],
     ]
     assert "--require-hashes" in calls[1]
     assert "requirements/run.txt" in calls[1]
@@ -373,7 +395,7 @@ def test_a_python_without_venv_is_named(no_browser: Checkout) -> None:
 def test_without_node_a_locked_one_is_installed(checkout: Checkout, missing: str) -> None:
     checkout.lacks(missing)
     assert checkout.lab("setup").returncode == 0
-    assert checkout.calls()[-1].startswith("npm of .venv ci --ignore-scripts")
+    assert checkout.calls()[-1].startswith("npm of .venv ci --prefix . --ignore-scripts")
     assert checkout.lab("setup").stderr == ""
 
 
