@@ -42,7 +42,7 @@ _SPEEDS: Final[Mapping[str, _Speed]] = {
     # gemma-3-270m, 3 loads: 9.0 tokens/s and a prefill of 21, where 11.8 and 34 were 1.3 and 0.22
     # times; gemma-3-1b and gemma-2b, with tables in q4_0 as well: 1.13 to 1.3, and 0.19 to 0.26.
     "q4_0": _Speed("dot_int4", Band(0.6, 1, 2), Band(0.1, 0.15, 0.32)),
-    # gemma-3-270m, 4 loads (3 of them behind a virtual phone): 1.08 to 1.23 times, and 0.19 to 0.21.
+    # gemma-3-270m, 4 loads, 3 of them on a virtual phone: 1.08 to 1.23 times, and 0.19 to 0.21.
     "fp16": _Speed("fp16_head", Band(0.4, 1.1, 2.5), Band(0.1, 0.2, 0.5)),
     # Not measured: a belief.
     "fp32": _Speed("fp16_head", Band(0.2, 0.8, 2.5), Band(0.1, 0.4, 1)),

@@ -25,6 +25,7 @@ class OneServer:
 
     state: ClassVar[str | None] = "device"
     lost_after: ClassVar[int | None] = None
+
     def __init__(self, port: int | None = None) -> None:
         self.port = port or 5037
         self.connected: list[str] = []
