@@ -14,7 +14,7 @@ import re
 import shlex
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -135,6 +135,9 @@ class Chrome:
         package: its package.
     """
 
+    # What is shown first: an empty page.
+    intent: ClassVar[tuple[str, ...]] = ("-a", "android.intent.action.VIEW", "-d", "about:blank")
+
     def __init__(self, phone: Phone, package: str) -> None:
         if not is_package_name(package):
             raise UserError(f"{package!r} is no name of an Android package", "mend the profile")
@@ -181,8 +184,7 @@ class Chrome:
             TransportLostError: the phone is gone.
             UserError: it does not start; the message holds the phone's words.
         """
-        view = ("-a", "android.intent.action.VIEW", "-d", "about:blank")
-        command = ["am", "start", "-W", "-n", await self._activity(), *view]
+        command = ["am", "start", "-W", "-n", await self._activity(), *self.intent]
         try:
             said = (await self.phone.run(command, within=START_SECONDS)).text
         except (CommandError, CommandTimeoutError) as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.devices.android.adb import CommandError, CommandTimeoutError, TransportLostError
 from harness.devices.android.chrome import START_SECONDS, Chrome, read_sockets
@@ -72,23 +72,8 @@ async def find_webviews(phone: Phone) -> list[WebView]:
 class WebViewApp(Chrome):
     """An app around a WebView, in the place of the browser: without flags, and never cleaned."""
 
-    async def start(self) -> None:
-        """Start the app's own first screen.
-
-        Raises:
-            TransportLostError: the phone is gone.
-            UserError: it does not start.
-        """
-        command = ["am", "start", "-W", "-n", await self._activity()]
-        try:
-            said = (await self.phone.run(command, within=START_SECONDS)).text
-        except (CommandError, CommandTimeoutError) as error:
-            said = f"Error: {error}"
-        if words := re.search(r"Error.*", said):
-            raise UserError(
-                f"{self.package} does not start on the phone: {words.group()[:300]}",
-                "start it by hand once, and look whether it asks for something",
-            )
+    # The app's own first screen.
+    intent: ClassVar[tuple[str, ...]] = ()
 
     async def _socket_names(self) -> list[str]:
         try:

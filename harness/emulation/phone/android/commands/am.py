@@ -60,11 +60,8 @@ class ActivityManager:
         return {"am": Subcommands(self._state, "am", table)}
 
     async def _start(self, argv: Sequence[str], io: CommandIO) -> int:
-        try:
-            request = parse_request(argv[1:])
-        except BadIntentError as error:
-            count_unknown(self._state, ["am", *argv])
-            await io.err(str(error))
+        request = await self._request(argv, io)
+        if request is None:
             return 1
         intent = request.intent
         if HOME_CATEGORY in intent.categories:
@@ -152,11 +149,8 @@ class ActivityManager:
         return 0
 
     async def _broadcast(self, argv: Sequence[str], io: CommandIO) -> int:
-        try:
-            request = parse_request(argv[1:])
-        except BadIntentError as error:
-            count_unknown(self._state, ["am", *argv])
-            await io.err(str(error))
+        request = await self._request(argv, io)
+        if request is None:
             return 1
         # Only the helper app of Appium answers broadcasts here: -1 is RESULT_OK.
         target = request.intent.component or request.intent.action or ""
@@ -169,11 +163,8 @@ class ActivityManager:
         return 0
 
     async def _service(self, argv: Sequence[str], io: CommandIO) -> int:
-        try:
-            request = parse_request(argv[1:])
-        except BadIntentError as error:
-            count_unknown(self._state, ["am", *argv])
-            await io.err(str(error))
+        request = await self._request(argv, io)
+        if request is None:
             return 1
         package = (request.intent.component or "").partition("/")[0]
         if package not in self._state.packages:
@@ -183,6 +174,15 @@ class ActivityManager:
             await app.start(request.intent)
         await io.out(f"Starting service: {request.intent}\n")
         return 0
+
+    async def _request(self, argv: Sequence[str], io: CommandIO) -> Request | None:
+        """What a command asks for; a word that is not known is told."""
+        try:
+            return parse_request(argv[1:])
+        except BadIntentError as error:
+            count_unknown(self._state, ["am", *argv])
+            await io.err(str(error))
+            return None
 
     async def _user(self, argv: Sequence[str], io: CommandIO) -> int:
         del argv
