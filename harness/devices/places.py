@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -101,8 +102,8 @@ def _is_limited(profile: Profile) -> bool:
 
 
 def _unusable_phone(profile: Profile, settings: PlacesSettings) -> str | None:
-    if find_spec("adbutils") is None:
-        return str(UserError("the Python package adbutils is missing", "run `./lab setup`"))
+    if find_spec("adbutils") is None and shutil.which("adb") is None:
+        return str(UserError("there is no adb on this machine", "run `./lab setup`"))
     if settings.emulate:
         found = find_browser(BrowserSection(channels=("chrome", "chromium", "msedge")))
         return found if isinstance(found, str) else _without_limiter(profile)

@@ -18,10 +18,12 @@ from filelock import FileLock, Timeout
 from harness import laboratory
 from harness.ab import Setup
 from harness.devices import places
+from harness.devices.base import DeviceLostError
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.models import Workload
 from harness.packages import NODE_MODULES, node_modules
+from harness.probe.run import ProbeFailedError
 from harness.profiles import load_profiles
 from harness.state import state_directory
 from harness.trial import TrialSettings
@@ -152,6 +154,50 @@ def test_the_probe_is_run_once_a_device(bench: Bench) -> None:
         report = lab.probe(DESKTOP)
         assert lab.probe(DESKTOP) is report
     assert bench.opened == ["desktop"]
+
+
+# ---- faults of the lab's own ----
+
+
+def test_faults_have_a_budget_and_it_is_the_labs_own(bench: Bench) -> None:
+    bench.outcomes += [record(name, verdict=Verdict.INFRA) for name in "abc"]
+    bench.outcomes += [record("good")]
+    with bench.open(infra_retries=3) as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "good"
+    assert sorted(bench.stored()) == ["a", "b", "c", "good"]
+
+
+def test_a_device_that_is_lost_before_a_trial_is_tried_again(bench: Bench) -> None:
+    bench.outcomes = [DeviceLostError("the phone cannot be reached"), record("good")]
+    with bench.open() as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "good"
+    assert any("the phone cannot be reached" in line for line in bench.said)
+
+
+def test_a_device_that_stays_lost_is_an_error_and_no_result(bench: Bench) -> None:
+    bench.outcomes += [DeviceLostError("gone") for _ in range(3)]
+    with bench.open() as lab, pytest.raises(DeviceLostError):
+        lab.trial(DESKTOP, WORKLOAD)
+    assert bench.stored() == []
+    assert len(bench.outcomes) == 1
+
+
+@pytest.mark.parametrize(("infra", "tries"), [(True, 2), (False, 1)])
+def test_a_probe_is_tried_again_where_the_lab_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, infra: bool, tries: int
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ProbeFailedError("no report", infra=infra)
+
+    monkeypatch.setattr(laboratory, "run_probe", fail)
+    with bench.open() as lab, pytest.raises(ProbeFailedError):
+        lab.probe(DESKTOP)
+    assert len(bench.opened) == tries
+
+
+def test_what_a_device_says_of_itself(bench: Bench) -> None:
+    with bench.open() as lab:
+        assert lab.facts(DESKTOP).cpu == "a processor"
 
 
 # ---- another browser, other packages ----
