@@ -102,8 +102,12 @@ def checkout(tmp_path: Path) -> Checkout:
     root = tmp_path / "a checkout"
     root.mkdir()
     for name in INPUTS:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, root / name)
+        if (ROOT / name).is_dir():
+            # What was installed here is nothing that a fresh checkout has.
+            installed = shutil.ignore_patterns("node_modules")
+            shutil.copytree(ROOT / name, root / name, ignore=installed)
+        else:
+            shutil.copy(ROOT / name, root / name)
     programs = tmp_path / "bin"
     programs.mkdir()
     for tool in TOOLS:

@@ -105,7 +105,8 @@ def _exit_with(work: Callable[[], int]) -> NoReturn:
 
 def _keep(way: Way, inner: Inner, supervisor: int, refused: int) -> int:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    # SIGHUP: under nohup it is ignored, and a shell cannot trap what was ignored at its start.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     linux.die_with_parent(supervisor)
     linux.adopt_orphans()

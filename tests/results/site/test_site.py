@@ -285,7 +285,7 @@ def test_filters_narrow_the_tables_and_are_part_of_the_address(
         assert cells.count() == everything
         form.get_by_label("section").select_option("limited")
         headings = page.locator("h2:visible").all_inner_texts()
-        assert [heading.rstrip("¶") for heading in headings] == ["Limited devices"]
+        assert [heading.rstrip("¶") for heading in headings] == ["Limited and emulated devices"]
         assert not shown.wrongs
 
 

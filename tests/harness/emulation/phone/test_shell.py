@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from harness.emulation.phone.shell_protocol import HEADER, Kind, frame, window_s
 from tests.harness.emulation.phone.wire import make_phone, wired
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -92,6 +94,15 @@ def test_other_complaints_are_none() -> None:
     assert found == []
 
 
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """Who starts the tests by nohup leaves SIGHUP ignored for all that they start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
 def test_a_shell_is_hung_up_when_its_host_closes_the_stream(tmp_path: Path) -> None:
     async def check() -> None:
         async with wired(make_phone(tmp_path, [], [])) as (host, _):
