@@ -19,7 +19,7 @@ from harness.capabilities import (
     refused_question,
     run_native_layer,
 )
-from harness.devices.base import DeviceLostError, TabLostError
+from harness.devices.base import BugReporter, DeviceLostError, TabLostError
 from harness.devices.lease import lease
 from harness.devices.places import Places, PlacesSettings
 from harness.emulation.limits import sweep
@@ -66,6 +66,9 @@ T = TypeVar("T")
 # So many more tries for faults of the lab's own; they are no statement about the device.
 INFRA_RETRIES: Final = 1
 
+# After these a phone's own report may say more.
+DEATHLY: Final = frozenset({Verdict.OOM, Verdict.CRASH, Verdict.HANG, Verdict.INFRA})
+
 # What a disk answers when it takes no more evidence.
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
@@ -79,12 +82,14 @@ class LaboratorySettings:
         artifact: the user's own model file.
         places: how live devices are found.
         infra_retries: how often a trial, or a probe, is tried once more after a fault of the lab's.
+        bug_reports: whether phones report their state after a trial that ended badly.
     """
 
     trial: TrialSettings
     artifact: Artifact | None = None
     places: PlacesSettings = field(default_factory=PlacesSettings)
     infra_retries: int = INFRA_RETRIES
+    bug_reports: bool = False
 
 
 class Laboratory:
@@ -247,15 +252,30 @@ class Laboratory:
         offline: bool,
         report: ProbeReport | None,
     ) -> Record:
-        return await run_trial(
+        def say(text: str) -> None:
+            self._say(f"{device.profile.id}: {text}")
+
+        record = await run_trial(
             device,
             workload,
             artifact_source=lambda recipe: self._artifact(workload, recipe),
             server=server,
             settings=replace(self._settings.trial, offline=offline),
             report=report,
-            progress=lambda text: self._say(f"{device.profile.id}: {text}"),
+            progress=say,
         )
+        if self._settings.bug_reports and record.verdict in DEATHLY:
+            await self._bug_report(device, record, say)
+        return record
+
+    async def _bug_report(self, device: Device, record: Record, say: Callable[[str], None]) -> None:
+        """Have the device report its state: beside the records, since it holds personal data."""
+        if not isinstance(device, BugReporter):
+            return
+        path = self._settings.trial.results / "bug-reports" / f"{record.trial_id}.zip"
+        say("the phone makes a bug report, which can take minutes")
+        problem = await device.bug_report(path, say)
+        say(problem or f"bug report, with personal data in it: {path}")
 
     def ask_app(self, profile: Profile, asked: AskedApp) -> Record:
         """One prompt in a native app; run once, stored, and remembered for the rest of the run.

@@ -165,6 +165,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long the zero-weight probe may measure (default: %(default)s)",
     )
     add(
+        "--bugreport",
+        action="store_true",
+        help="after a trial that ended badly, fetch the phone's full bug report (minutes, tens of"
+        " MB, with personal data) to bug-reports/ of the results",
+    )
+    add(
         "--infra-retries",
         type=int,
         default=INFRA_RETRIES,
@@ -256,6 +262,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
             artifact=real_artifact(option.artifact) if option.artifact else None,
             places=places,
             infra_retries=option.infra_retries,
+            bug_reports=option.bugreport,
         ),
         ab=_ab(config, workloads),
         apps=asked_apps(config, profiles),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,6 +161,14 @@ class Device(Protocol):
 
     async def recover(self) -> None:
         """Bring the device back after an infrastructure fault."""
+
+
+@runtime_checkable
+class BugReporter(Protocol):
+    """A device that can make a full report of its state, which takes minutes."""
+
+    async def bug_report(self, path: Path, progress: Callable[[str], None]) -> str | None:
+        """Write it to `path`; why there is none, or `None`. It holds personal data."""
 
 
 class DeviceLostError(Exception):

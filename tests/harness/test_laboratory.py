@@ -195,6 +195,47 @@ def test_a_probe_is_tried_again_where_the_lab_failed(
     assert len(bench.opened) == tries
 
 
+class Reporter(FakeDevice):
+    """A device that can report its state, once."""
+
+    problem: str | None = None
+
+    async def bug_report(self, path: Path, progress: Callable[[str], None]) -> str | None:
+        progress("bug report: 1 of 2")
+        if self.problem is None:
+            path.parent.mkdir()
+            path.write_bytes(b"PK")  # noqa: ASYNC240
+        return self.problem
+
+
+@pytest.mark.parametrize("problem", [None, "no bug report: the phone is gone"])
+@pytest.mark.parametrize("verdict", [Verdict.OOM, Verdict.OK, Verdict.UNSUPPORTED])
+def test_a_bug_report_is_fetched_where_asked_for_and_a_trial_ended_badly(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, verdict: Verdict, problem: str | None
+) -> None:
+    @asynccontextmanager
+    async def device(profile: Profile, _: Path | None) -> AsyncIterator[FakeDevice]:
+        reporter = Reporter(profile=profile)
+        reporter.problem = problem
+        yield reporter
+
+    monkeypatch.setattr(places, "DesktopDevice", device)
+    bench.outcomes = [record("one", verdict=verdict)]
+    with bench.open(bug_reports=True) as lab:
+        lab.trial(DESKTOP, WORKLOAD)
+    badly = verdict is Verdict.OOM
+    assert (bench.folder / "results/bug-reports/one.zip").exists() is (badly and problem is None)
+    assert any("bug report: 1 of 2" in line for line in bench.said) is badly
+    assert any(problem in line for line in bench.said) is badly if problem else True
+
+
+def test_a_device_without_bug_reports_has_none(bench: Bench) -> None:
+    bench.outcomes = [record("one", verdict=Verdict.OOM)]
+    with bench.open(bug_reports=True) as lab:
+        lab.trial(DESKTOP, WORKLOAD)
+    assert not (bench.folder / "results/bug-reports").exists()
+
+
 def test_what_a_device_says_of_itself(bench: Bench) -> None:
     with bench.open() as lab:
         assert lab.facts(DESKTOP).cpu == "a processor"

@@ -13,6 +13,7 @@ from harness.devices.android.adb import (
     CommandTimeoutError,
     TransportLostError,
 )
+from harness.devices.android.artifacts import bugreport
 from harness.devices.android.chrome import Chrome
 from harness.devices.android.facts import PhoneFacts, read_facts
 from harness.devices.android.gates import cool_down, gates
@@ -23,7 +24,7 @@ from harness.devices.cdp import CdpError, CdpLostError, CdpTimeoutError
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from types import TracebackType
@@ -205,6 +206,19 @@ class AndroidDevice:
                 words = f"{error}; look at the phone's screen: it may ask for something"
                 raise DeviceLostError(words) from error
             yield session
+
+    async def bug_report(self, path: Path, progress: Callable[[str], None]) -> str | None:
+        """See `BugReporter.bug_report`."""
+        await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+
+        def step(done: int, of: int) -> None:
+            progress(f"bug report: {done} of {of}")
+
+        try:
+            await bugreport(self._phone, path, step)
+        except (CommandError, CommandTimeoutError, TransportLostError, UserError) as error:
+            return f"no bug report: {error}"
+        return None
 
     def child(self, timeline: Timeline, folder: Path) -> AbstractAsyncContextManager[Child]:
         """Not on a phone.
