@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from results.figures import CellKey
 from results.matrix.summary import Entry, entries, outcome_words
-from results.record import Judgement, Verdict
+from results.record import Judgement, Verdict, stand_in
 from results.site.text import slug
 from results.table import NOTHING, number
 from results.tiers import TIERS
@@ -34,7 +34,7 @@ class SectionText:
     """How one of the three trees is presented.
 
     Attributes:
-        mark: what stands beside every name and figure from there; empty for a device's own.
+        mark: what stands beside the section's statement; empty for a device's own figures.
     """
 
     section: Section
@@ -46,6 +46,10 @@ class SectionText:
     def anchor(self) -> str:
         """Where on a page it is."""
         return self.section.replace("_", "-")
+
+    def mark_of(self, kind: str) -> str:
+        """What stands beside the name of a device of that kind; empty for its own figures."""
+        return stand_in(kind) if self.section == "limited" else self.mark
 
 
 SECTIONS: Final = (
