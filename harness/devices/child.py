@@ -84,7 +84,9 @@ class ChildSession:
         if process.stdout is None:
             raise RuntimeError("the process has no stdout")
         async for line in _lines(process.stdout):
-            self._heard = True
+            if not self._heard:
+                self._heard = True
+                self.watch.look_at_processes()  # the end may come before the next poll
             on_event(_event(line))
         code = await process.wait()
         # The kernel counts a kill before it sends the signal: what it counted comes first.
