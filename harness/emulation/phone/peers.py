@@ -12,6 +12,8 @@ from typing import Final
 
 _TABLE: Final = "/proc/self/net/tcp"
 _LOCAL_ADDRESS: Final = 1
+_STATE: Final = 3
+_TIME_WAIT: Final = "06"
 _UID: Final = 7
 
 
@@ -37,7 +39,8 @@ class Peers:
         """Whether the peer belongs to this user or to root; yes where that cannot be known."""
         if not self.known:
             return True
-        return uid_of(self._read(), connection.getpeername()) in (os.getuid(), 0)
+        ends = connection.getpeername(), connection.getsockname()
+        return uid_of(self._read(), *ends) in (os.getuid(), 0)
 
     def _read(self) -> str:
         os.lseek(self._table, 0, os.SEEK_SET)
@@ -45,13 +48,23 @@ class Peers:
             return table.read()
 
 
-def uid_of(table: str, address: tuple[str, int]) -> int | None:
-    """The user whose socket has this local address; None where no line says it."""
-    host, port = address
-    (number,) = struct.unpack("=I", socket.inet_aton(host))
-    wanted = f"{number:08X}:{port:04X}"
+def uid_of(table: str, address: tuple[str, int], other: tuple[str, int]) -> int | None:
+    """The user whose socket at `address` is connected to `other`; None where no line says it.
+
+    Both ends count: another connection may have had the same port, and what is left of it
+    (`TIME_WAIT`) is shown as root's.
+    """
+    wanted = [_shown(address), _shown(other)]
     for line in table.splitlines()[1:]:
         words = line.split()
-        if len(words) > _UID and words[_LOCAL_ADDRESS] == wanted:
+        if len(words) <= _UID or words[_STATE] == _TIME_WAIT:
+            continue
+        if words[_LOCAL_ADDRESS:_STATE] == wanted:
             return int(words[_UID])
     return None
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address
+    (number,) = struct.unpack("=I", socket.inet_aton(host))
+    return f"{number:08X}:{port:04X}"

@@ -203,17 +203,21 @@ def test_another_user_is_refused(adb: AdbServer, tmp_path: Path) -> None:
             "import socket,sys; s=socket.create_connection((sys.argv[1], int(sys.argv[2])));"
             "s.settimeout(20); print(s.recv(1))"
         )
-        words = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "/usr/bin/env", "python3", "-c"]
-        done = subprocess.run(
-            [*words, connect, host, port],
-            capture_output=True,
-            check=False,
-            timeout=WITHIN,
-            env={"PATH": "/usr/bin:/bin"},
-        )
-        if done.returncode:
+
+        def as_nobody(*words: str) -> subprocess.CompletedProcess[bytes]:
+            become = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "/usr/bin/env", "python3"]
+            return subprocess.run(
+                [*become, "-c", *words],
+                capture_output=True,
+                check=False,
+                timeout=WITHIN,
+                env={"PATH": "/usr/bin:/bin"},
+            )
+
+        if (done := as_nobody("pass")).returncode:
             pytest.skip(f"NOT TESTED, another user has no Python here: {done.stderr!r}")
-        assert done.stdout == b"b''\n"
+        done = as_nobody(connect, host, port)
+        assert done.stdout == b"b''\n", done.stderr
         assert adb.said("connect", phone.address).startswith("connected")
     finally:
         phone.end()

@@ -25,10 +25,13 @@ from harness.profiles import PROFILES_DIRECTORY, load_profile
 
 PIXEL = load_profile(PROFILES_DIRECTORY / "pixel7.toml")
 
-# As /proc/net/tcp shows it: a listener of root, then two sides of one connection.
+# As /proc/net/tcp shows it: a listener of root, what is left of another connection, then two sides
+# of one.
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:13AD 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0
+   4: 0100007F:C35A 0100007F:2BCF 06 00000000:00000000 03:00000F00 00000000     0        0 0 3 0
+   5: 0100007F:C35A 0100007F:13AD 06 00000000:00000000 03:00000F00 00000000     0        0 0 3 0
    1: 0100007F:C35A 0100007F:13AD 01 00000000:00000000 00:00000000 00000000  1000        0 12 1 0
    2: 0100007F:13AD 0100007F:C35A 01 00000000:00000000 00:00000000 00000000     0        0 13 1 0
 """
@@ -56,14 +59,16 @@ def test_cpuinfo_has_the_profiles_cores_or_the_hosts_where_those_are_fewer(
 
 
 def test_the_peers_user_is_found_by_its_own_side_of_the_connection() -> None:
-    assert uid_of(TABLE, ("127.0.0.1", 0xC35A)) == 1000
-    assert uid_of(TABLE, ("127.0.0.1", 1)) is None
+    listener = ("127.0.0.1", 0x13AD)
+    assert uid_of(TABLE, ("127.0.0.1", 0xC35A), listener) == 1000
+    assert uid_of(TABLE, ("127.0.0.1", 0xC35A), ("127.0.0.1", 0x2BCF)) is None
+    assert uid_of(TABLE, ("127.0.0.1", 1), listener) is None
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_no_table_raises(table: str) -> None:
-    assert uid_of(table, ("127.0.0.1", 80)) is None
+    assert uid_of(table, ("127.0.0.1", 80), ("127.0.0.1", 81)) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED, /proc/net/tcp is Linux's")
