@@ -185,12 +185,21 @@ def load_profile(path: Path) -> Profile:
         UserError: the file cannot be read, is not TOML, or is not a valid profile.
     """
     profile = load_description(path, Profile)
-    if profile.id != path.stem:
-        raise UserError(
-            f"{path}: id: is {profile.id!r}, but the file is named {path.stem!r}",
-            f"rename the file to {profile.id}.toml, or set id = {path.stem!r}",
-        )
+    check_name(path, profile.id)
     return profile
+
+
+def check_name(path: Path, name: str) -> None:
+    """A description is found by the name of its file, so that must be its id.
+
+    Raises:
+        UserError: it is not.
+    """
+    if name != path.stem:
+        raise UserError(
+            f"{path}: id: is {name!r}, but the file is named {path.stem!r}",
+            f"rename the file to {name}.toml, or set id = {path.stem!r}",
+        )
 
 
 def load_description(path: Path, kind: type[S]) -> S:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from harness.devices.appium.selectors import Selector  # noqa: TC001 - pydantic reads annotations
 from harness.errors import UserError, unknown
 from harness.models import find_model, find_quantisation
-from harness.profiles import PROFILES_DIRECTORY, load_description
+from harness.profiles import PROFILES_DIRECTORY, check_name, load_description
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -259,11 +259,7 @@ def load_app(path: Path) -> App:
         UserError: the file cannot be read, is not TOML, or is not a valid description.
     """
     app = load_description(path, App)
-    if app.id != path.stem:
-        raise UserError(
-            f"{path}: id: is {app.id!r}, but the file is named {path.stem!r}",
-            f"rename the file to {app.id}.toml, or set id = {path.stem!r}",
-        )
+    check_name(path, app.id)
     return app
 
 

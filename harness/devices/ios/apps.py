@@ -14,11 +14,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from harness.devices.appium.app import App
 from harness.devices.appium.selectors import Selector
-from harness.errors import UserError, unknown
-from harness.profiles import PROFILES_DIRECTORY, load_description
+from harness.profiles import PROFILES_DIRECTORY, check_name, load_description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 IOS_APPS_DIRECTORY: Final = PROFILES_DIRECTORY / "ios-apps"
@@ -71,25 +70,9 @@ def load_ios_apps(directory: Path = IOS_APPS_DIRECTORY) -> dict[str, IosApp]:
     found = {}
     for path in sorted(directory.glob("*.toml")):
         app = load_description(path, IosApp)
-        if app.id != path.stem:
-            raise UserError(
-                f"{path}: id: is {app.id!r}, but the file is named {path.stem!r}",
-                f"rename the file to {app.id}.toml, or set id = {path.stem!r}",
-            )
+        check_name(path, app.id)
         found[app.id] = app
     return found
-
-
-def find_ios_app(name: str, apps: Mapping[str, IosApp] | None = None) -> IosApp:
-    """The app of that id.
-
-    Raises:
-        UserError: there is none; the message names the nearest ones.
-    """
-    known = load_ios_apps() if apps is None else apps
-    if name not in known:
-        raise unknown("iOS app", name, known)
-    return known[name]
 
 
 def _selectors(part: object) -> Iterator[Selector]:

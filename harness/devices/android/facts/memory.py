@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.devices.android.facts.text import bodies, clean, whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _KIB: Final = 1024
 _MOST_PROCESSES: Final = 500
@@ -71,11 +68,6 @@ def parse_process_memory(text: str) -> list[ProcessMemory]:
     """The processes in `dumpsys meminfo PACKAGE`; empty where none runs."""
     heads = list(_PROCESS.finditer(text))[:_MOST_PROCESSES]
     return [_process(head, body) for head, body in zip(heads, bodies(text, heads), strict=True)]
-
-
-def total_pss(processes: Iterable[ProcessMemory]) -> int:
-    """The proportional bytes of all processes that tell theirs."""
-    return sum(process.pss_bytes or 0 for process in processes)
 
 
 def _process(head: re.Match[str], body: str) -> ProcessMemory:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.devices.ios.apps import IosApp, find_ios_app, load_ios_apps
+from harness.devices.ios.apps import IosApp, load_ios_apps
 from harness.devices.ios.device import open_ios
 from harness.devices.ios.native_app import Question, run_ios_app
 from harness.devices.ios.settings import IosSettings
@@ -54,9 +54,7 @@ def test_the_shipped_descriptions_are_valid_and_say_what_is_not_verified() -> No
     apps = load_ios_apps()
     assert "coreml-llm-chat" in apps
     assert all(app.unverified for app in apps.values())
-    assert find_ios_app("coreml-llm-chat", apps).runtime == "app/coreml-llm-chat"
-    with pytest.raises(UserError, match="did you mean coreml-llm-chat"):
-        find_ios_app("coreml-chat", apps)
+    assert apps["coreml-llm-chat"].runtime == "app/coreml-llm-chat"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.devices.android.facts.battery import parse_battery
 from harness.devices.android.facts.gpu import parse_gles
-from harness.devices.android.facts.memory import parse_process_memory, total_pss
+from harness.devices.android.facts.memory import parse_process_memory
 from harness.devices.android.facts.packages import parse_package, parse_webview
 from harness.devices.android.facts.screen import parse_screen_on, parse_unlocked
 from harness.devices.android.facts.storage import parse_df
@@ -167,7 +167,7 @@ def test_memory_of_each_release_is_read(
     monkeypatch.setattr(type(phone.system.phone), "processes", lambda _: [process])
     phone.state.properties["ro.build.version.sdk"] = api
     found = parse_process_memory(phone.say(f"dumpsys meminfo {CHROME}").out)
-    assert total_pss(found) == 200 << 20
+    assert [process.pss_bytes for process in found] == [200 << 20]
     assert "No process found for: no.such" in phone.say("dumpsys meminfo no.such").out
     assert phone.say(f"pidof {CHROME}").out == "4242\n"
     assert "u0_a152          4242" in phone.say("ps -A").out
