@@ -281,6 +281,10 @@ def _faults(text: str | None, *, emulate: bool) -> FaultPlan | None:
         raise UserError(
             f"--faults={text} is not SEED:COUNT:SECONDS", "write for example --faults=7:50:600"
         ) from error
+    if count < 1 or seconds < 1:
+        raise UserError(
+            f"--faults={text} means no faults", "give a COUNT and SECONDS of at least 1"
+        )
     return FaultPlan.from_seed(seed, count=count, within_seconds=seconds)
 
 

@@ -219,6 +219,23 @@ def test_a_pattern_takes_what_is_usable_and_lists_the_rest(suites: Suites, wante
     result.stdout.fnmatch_lines(["not run: desktop-firefox: no firefox on this machine"])
 
 
+@pytest.mark.usefixtures("a_browser")
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--faults=1:2:3"], "--faults are for virtual phones"),
+        (["--emulate", "--faults=many"], "--faults=many is not SEED:COUNT:SECONDS"),
+        (["--emulate", "--faults=7:0:60"], "--faults=7:0:60 means no faults"),
+        (["--emulate", "--faults=7:-5:60"], "--faults=7:-5:60 means no faults"),
+        (["--infra-retries=-1"], "--infra-retries=-1 must not be below 0"),
+    ],
+)
+def test_faults_and_retries_that_mean_nothing(
+    suites: Suites, options: list[str], reason: str
+) -> None:
+    assert refusal(suites.real("--device=desktop", *options)).startswith(reason)
+
+
 def test_without_any_browser_the_message_says_what_to_install(
     suites: Suites, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

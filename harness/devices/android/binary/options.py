@@ -124,6 +124,9 @@ def binary_plan(config: pytest.Config, profiles: Sequence[Profile]) -> BinaryPla
         return None
     if option.binary_model is None:
         raise UserError("--binary without --binary-model", "give the model file that it loads")
+    files = (option.binary, option.binary_model, *(option.binary_library or ()))
+    if absent := next((path for path in files if not path.is_file()), None):
+        raise UserError(f"there is no file {absent}", "look at the path")
     if not any(profile.kind == "android" for profile in profiles):
         raise UserError(
             "--binary is for phones, and no --device of this run is one",

@@ -32,6 +32,13 @@ def plan(**given: Any) -> BinaryPlan | None:
     return binary_plan(config, [load_profiles()["pixel7"]])  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("llama-bench", "m.gguf"):
+        Path(name).touch()
+
+
 BOTH = {"binary": Path("llama-bench"), "binary_model": Path("m.gguf")}
 
 
@@ -66,6 +73,9 @@ def test_every_combination_is_a_case() -> None:
     [
         ({"binary": Path("x")}, "--binary without --binary-model"),
         ({"binary_model": Path("x")}, "--binary-model without --binary"),
+        ({**BOTH, "binary": Path("lama-bench")}, "there is no file lama-bench"),
+        ({**BOTH, "binary_model": Path("n.gguf")}, "there is no file n.gguf"),
+        ({**BOTH, "binary_library": [Path("lib.so")]}, "there is no file lib.so"),
         ({**BOTH, "binary_threads": "four"}, "no list of numbers"),
         ({**BOTH, "binary_threads": ","}, "no list of numbers"),
         ({**BOTH, "binary_threads": "0"}, "threads = 0"),
