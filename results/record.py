@@ -142,6 +142,16 @@ class Interval(Part):
     high: float
 
 
+class Term(Part):
+    """One addend of a prediction: `factor * base`, in seconds, or in bytes for memory.
+
+    The base follows from the probe report and the model's shape, the factor is the engine's.
+    """
+
+    base: float
+    factor: float
+
+
 class Prediction(Part):
     """What the probe says of a workload before anything is downloaded. `None` is "unknown"."""
 
@@ -153,6 +163,12 @@ class Prediction(Part):
     prefill_tokens_per_s: Interval | None = None
     decode_tokens_per_s: Interval | None = None
     peak_memory_bytes: Interval | None = None
+    terms: dict[str, dict[str, Term]] = Field(
+        default={}, description="what each quantity adds up from, by the names in `Quantity`"
+    )
+    calibrated: bool = Field(
+        default=False, description="whether factors and intervals are fitted ones, and not beliefs"
+    )
 
 
 class Spread(Part):
