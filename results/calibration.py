@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from results.errors import StoreError
-from results.observation import Quantity
+from results.observation import Quantity  # noqa: TC001 - pydantic reads annotations at run time
 
 if TYPE_CHECKING:
     from pathlib import Path

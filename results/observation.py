@@ -20,7 +20,7 @@ class Quantity(StrEnum):
     """What is predicted. All but memory are seconds; memory is bytes."""
 
     LOAD = "load"
-    FIRST_TOKEN = "first_token"
+    FIRST_TOKEN = "first_token"  # noqa: S105 - of a prompt
     PREFILL = "prefill"
     DECODE = "decode"
     MEMORY = "memory"
