@@ -221,9 +221,9 @@ def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profil
             f"--limit-memory={memory} is too little for a browser",
             f"give at least {format_bytes(LEAST_MEMORY)}",
         )
-    limits = profile.limits.model_copy(
-        update={"memory": size, "cpus": profile.limits.cpus if cpus is None else cpus}
-    )
+    limits = profile.limits.model_copy(update={"memory": size})
+    if cpus is not None:
+        limits = limits.model_copy(update={"cpus": cpus, "processors": None})
     marks = ["".join(memory.lower().split())] if memory else []
     marks += [f"{cpus:g}cpu"] if cpus is not None else []
     return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})

@@ -72,6 +72,21 @@ class LimitsSection(_Section):
         None
     )
     cpus: float | None = Field(default=None, gt=0, le=1024, strict=True)
+    processors: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        strict=True,
+        description="so many are seen, where that is more than `cpus` needs",
+    )
+
+    @model_validator(mode="after")
+    def _enough_processors(self) -> Self:
+        if self.processors is not None and self.cpus is None:
+            raise ValueError("processors: is for a limit of cpus; give that as well")
+        if self.processors is not None and self.cpus is not None and self.processors < self.cpus:
+            raise ValueError(f"processors: {self.processors} cannot give {self.cpus:g} cpus")
+        return self
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(ge=1, strict=True)]
@@ -175,7 +190,11 @@ class Profile(_Section):
     @property
     def resource_limits(self) -> Limits:
         """The limits as the limiter takes them."""
-        return Limits(memory_bytes=self.limits.memory, cpus=self.limits.cpus)
+        return Limits(
+            memory_bytes=self.limits.memory,
+            cpus=self.limits.cpus,
+            processors=self.limits.processors,
+        )
 
 
 def load_profile(path: Path) -> Profile:

@@ -57,6 +57,12 @@ def test_sizes_are_read_as_people_write_them() -> None:
     assert profile.resource_limits == Limits(memory_bytes=4 << 30, cpus=1.0)
 
 
+def test_more_processors_may_be_seen_than_a_quota_fills(tmp_path: Path) -> None:
+    path = tmp_path / "pad.toml"
+    path.write_text(GOOD + "[limits]\ncpus = 0.5\nprocessors = 2")
+    assert load_profile(path).resource_limits == Limits(cpus=0.5, processors=2)
+
+
 # ---- mistakes ----
 
 
@@ -72,6 +78,16 @@ def test_sizes_are_read_as_people_write_them() -> None:
             GOOD + "[limits]\nmemroy = '1g'",
             "limits.memroy: unknown key; did you mean 'memory'?",
             id="unknown key in a section",
+        ),
+        pytest.param(
+            GOOD + "[limits]\nprocessors = 2",
+            "limits: processors: is for a limit of cpus; give that as well",
+            id="processors without cpus",
+        ),
+        pytest.param(
+            GOOD + "[limits]\ncpus = 1.5\nprocessors = 1",
+            "limits: processors: 1 cannot give 1.5 cpus",
+            id="too few processors",
         ),
         pytest.param(
             GOOD + "zzzz = 1",

@@ -21,11 +21,13 @@ class Limits:
 
     `memory_bytes` counts what the kernel charges to a group: anonymous and shared memory, the page
     cache, kernel memory; swap is shut off. `cpus` is in cores: 2 pins to two cores, 1.5 pins to two
-    and lets them work 1.5 seconds a second.
+    and lets them work 1.5 seconds a second. `processors` pins to more cores than that takes: with
+    `cpus` 1 and `processors` 2, two threads run side by side for half of the time each.
     """
 
     memory_bytes: int | None = None
     cpus: float | None = None
+    processors: int | None = None
 
     def __post_init__(self) -> None:
         if self.memory_bytes is not None and self.memory_bytes < 1:
@@ -35,6 +37,12 @@ class Limits:
         if self.cpus is not None and not (_LEAST_CPUS <= self.cpus < math.inf):
             raise UserError(
                 f"a limit of {self.cpus} cores makes no sense", f"give at least {_LEAST_CPUS}"
+            )
+        if self.processors is not None and self.processors < (self.cpus or math.inf):
+            raise UserError(
+                f"{self.processors} processors cannot give {self.cpus or 'an unlimited number of'}"
+                " cores of work",
+                "give cpus as well, and at least as many processors",
             )
 
 

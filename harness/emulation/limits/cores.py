@@ -50,6 +50,7 @@ def choose_cores(allowed: Collection[int], count: int, taken: Iterable[int]) -> 
 def plan_cpus(
     cpus: float | None,
     *,
+    processors: int | None = None,
     allowed: Collection[int],
     taken: Iterable[int],
     controllers: Collection[str],
@@ -57,22 +58,22 @@ def plan_cpus(
     """How to enforce `cpus` with what there is of `cpuset` and `cpu`.
 
     Whole cores are pinned, because a page reads its core count from the cores it may run on
-    (`navigator.hardwareConcurrency`). A quota is added for a fraction, and where nothing can be
-    pinned.
+    (`navigator.hardwareConcurrency`). A quota is added where fewer are to be had than are seen:
+    for a fraction, for more `processors` than `cpus`, and where nothing can be pinned.
 
     Raises:
         UserError: more cores are asked for than there are, or a controller is missing.
     """
     if cpus is None:
         return CpuPlan()
-    whole = math.ceil(cpus)
-    if whole > len(allowed):
+    seen = processors or math.ceil(cpus)
+    if seen > len(allowed):
         raise UserError(
-            f"{cpus:g} cores were asked for and this process may use {len(allowed)}",
+            f"{processors or cpus:g} cores were asked for and this process may use {len(allowed)}",
             "ask for fewer cores, or use a machine that has them",
         )
     pinned = "cpuset" in controllers
-    fraction = whole != cpus
+    fraction = seen != cpus
     if (fraction or not pinned) and "cpu" not in controllers:
         lacking = "cpu" if pinned else "cpu and the cpuset"
         raise UserError(
@@ -80,6 +81,6 @@ def plan_cpus(
             "ask for a whole number of cores" if pinned else "use a profile without a CPU limit",
         )
     return CpuPlan(
-        cores=choose_cores(allowed, whole, taken) if pinned else None,
+        cores=choose_cores(allowed, seen, taken) if pinned else None,
         quota=cpus if fraction or not pinned else None,
     )

@@ -96,6 +96,7 @@ class SystemdRun:
         unit = f"{identity}.scope"
         plan = plan_cpus(
             limits.cpus,
+            processors=limits.processors,
             allowed=os.sched_getaffinity(0),
             taken=(),
             controllers=self._controllers,

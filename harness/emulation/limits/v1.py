@@ -109,7 +109,7 @@ class CgroupV1:
         """
         identity = new_id(name)
         with claims.making():
-            plan = self._plan(limits.cpus)
+            plan = self._plan(limits)
             controllers = ["memory", "cpuacct"]
             controllers += ["cpuset"] if plan.cores else []
             controllers += ["cpu"] if plan.quota else []
@@ -131,19 +131,25 @@ class CgroupV1:
             raise problem
         return ScopeV1(claim, limits, self._system, directories)
 
-    def _plan(self, cpus: float | None) -> CpuPlan:
+    def _plan(self, limits: Limits) -> CpuPlan:
         allowed: set[int] = set()
         taken: list[int] = []
-        if cpus is not None:
+        if limits.cpus is not None:
             allowed = os.sched_getaffinity(0)
-        if cpus is not None and "cpuset" in self._homes:
+        if limits.cpus is not None and "cpuset" in self._homes:
             home = self._homes["cpuset"]
             with suppress(OSError):
                 allowed &= parse_cores((home / "cpuset.effective_cpus").read_text("utf-8"))
             for file in (home / PARENT).glob("*/cpuset.cpus"):
                 with suppress(OSError):
                     taken += parse_cores(file.read_text("utf-8"))
-        return plan_cpus(cpus, allowed=allowed, taken=taken, controllers=self._homes)
+        return plan_cpus(
+            limits.cpus,
+            processors=limits.processors,
+            allowed=allowed,
+            taken=taken,
+            controllers=self._homes,
+        )
 
     def _make(
         self, directories: Mapping[str, Path], limits: Limits, plan: CpuPlan

@@ -106,7 +106,7 @@ class CgroupV2:
         identity = new_id(name)
         directory = self._home / PARENT / identity
         with claims.making():
-            plan = self._plan(limits.cpus)
+            plan = self._plan(limits)
             record = claims.Record(
                 id=identity, limiter=self.name, owner=os.getpid(), groups=(directory,)
             )
@@ -117,10 +117,10 @@ class CgroupV2:
             raise problem
         return ScopeV2(claim, limits, join_prefix([directory]), self._system)
 
-    def _plan(self, cpus: float | None) -> CpuPlan:
+    def _plan(self, limits: Limits) -> CpuPlan:
         allowed: set[int] = set()
         taken: list[int] = []
-        if cpus is not None:
+        if limits.cpus is not None:
             allowed = os.sched_getaffinity(0)
             with suppress(OSError):
                 effective = self._home / "cpuset.cpus.effective"
@@ -128,7 +128,13 @@ class CgroupV2:
             for file in (self._home / PARENT).glob("*/cpuset.cpus"):
                 with suppress(OSError):
                     taken += parse_cores(file.read_text("utf-8"))
-        return plan_cpus(cpus, allowed=allowed, taken=taken, controllers=self._controllers)
+        return plan_cpus(
+            limits.cpus,
+            processors=limits.processors,
+            allowed=allowed,
+            taken=taken,
+            controllers=self._controllers,
+        )
 
     def _make(self, directory: Path, limits: Limits, plan: CpuPlan) -> UserError | None:
         """Make and fill the group; the error where that failed."""

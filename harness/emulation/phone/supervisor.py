@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from harness.emulation import limits
-from harness.emulation.limits import Limits
 from harness.emulation.phone import hardware, inside, isolation, linux, records, root
 from harness.emulation.phone.control import Channel, Order
 from harness.emulation.phone.peers import Peers
@@ -114,7 +113,7 @@ class _Supervisor:
         return app.available if app else None
 
     def _make_scope(self) -> Scope | None:
-        wanted = Limits(memory_bytes=self._memory_bytes(), cpus=self._order.profile.limits.cpus)
+        wanted = replace(self._order.profile.resource_limits, memory_bytes=self._memory_bytes())
         try:
             return limits.find_limiter().scope(self._identity, wanted)
         except UserError as error:

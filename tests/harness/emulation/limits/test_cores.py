@@ -53,6 +53,25 @@ def test_a_plan_gives_what_was_asked_for_or_refuses(
     assert plan.quota == (None if cpus == int(cpus) else cpus)
 
 
+@given(st.integers(1, 8), st.floats(min_value=0.01, max_value=8))
+def test_more_processors_than_cores_of_work_take_a_quota(processors: int, cpus: float) -> None:
+    if processors < cpus:
+        with pytest.raises(UserError, match="cannot give"):
+            Limits(cpus=cpus, processors=processors)
+        return
+    assert Limits(cpus=cpus, processors=processors).processors == processors
+    plan = plan_cpus(cpus, processors=processors, allowed=range(8), taken=(), controllers=BOTH)
+    assert plan.cores == tuple(range(processors))
+    assert plan.quota == (None if processors == cpus else cpus)
+
+
+def test_processors_that_are_not_there_are_refused() -> None:
+    with pytest.raises(UserError, match="2 cores were asked for"):
+        plan_cpus(1, processors=2, allowed={0}, taken=(), controllers=BOTH)
+    with pytest.raises(UserError, match="the cpu controller"):
+        plan_cpus(1, processors=2, allowed={0, 1}, taken=(), controllers={"cpuset"})
+
+
 def test_plans_with_one_controller_only() -> None:
     assert plan_cpus(2, allowed={0, 1}, taken=(), controllers={"cpu"}) == CpuPlan(quota=2)
     assert plan_cpus(2, allowed={0, 1}, taken=(), controllers={"cpuset"}) == CpuPlan(cores=(0, 1))
@@ -73,3 +92,8 @@ def test_limits_that_make_no_sense(cpus: float) -> None:
         Limits(cpus=cpus)
     with pytest.raises(UserError, match="makes no sense"):
         Limits(memory_bytes=0)
+
+
+def test_processors_without_a_limit_of_cores() -> None:
+    with pytest.raises(UserError, match="give cpus as well"):
+        Limits(processors=1)
