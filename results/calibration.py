@@ -31,7 +31,8 @@ class Fit(_Part):
 
     `low` and `high` bound measured / predicted in 9 of 10 cases; `median_error` and `p90_error` are
     |predicted / measured - 1| with the device class left out of the fit; `n` trials and `devices`
-    classes stand behind it.
+    classes stand behind it. Of memory only: `margin`, by which loads that died are told best from
+    those that ran: refuse where `expected * margin` exceeds the limit.
     """
 
     factors: dict[str, Factor]
@@ -41,6 +42,7 @@ class Fit(_Part):
     devices: Annotated[int, Field(ge=1)]
     median_error: Factor
     p90_error: Factor
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Fit:

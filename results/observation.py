@@ -65,6 +65,9 @@ class Observation:
         probe_seconds: how long the probe took, and `load_bytes`, what the load moved.
         vector: the device as the probe sees it: for each kernel, log2 of its rate (with duty).
         trusted: whether the host was at rest and nothing else spoke against the figures.
+        day: when it ran, such as `2026-01-31`; processor, browser (name and major version) and
+            adapter (vendor and architecture): what it ran on, "" where it is not known.
+        cores: that the device class has; classes of as many cores may be left out together.
     """
 
     trial_id: str
@@ -90,3 +93,8 @@ class Observation:
     load_bytes: int
     vector: Mapping[str, float]
     trusted: bool = True
+    day: str = ""
+    processor: str = ""
+    browser: str = ""
+    adapter: str = ""
+    cores: float | None = None
