@@ -16,6 +16,7 @@ from harness.devices.places import PlacesSettings
 from harness.emulation import commands as profile_commands
 from harness.emulation.phone import commands as phone_commands
 from harness.errors import UserError
+from harness.grid import commands as grid_commands
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
@@ -47,6 +48,7 @@ examples:
   tierlab profile capture SERIAL       a phone as a profile, without what is personal
   tierlab phone start pixel7           a virtual phone, for adb, Appium or by hand
   tierlab runs show                    the records of the last run
+  tierlab lab-matrix --plan FILE       a grid of limited devices, models and engines
   tierlab matrix                       the compatibility matrix, and its website
   tierlab store import DIR             take what another host has measured
   tierlab outbox list                  what still has to be sent to InfluxDB
@@ -106,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     profile_commands.add_commands(commands)
     phone_commands.add_commands(commands)
     matrix_commands.add_parser(commands)
+    grid_commands.add_parser(commands)
     regressions_commands.add_parser(commands)
     outbox_commands.add_parser(commands)
     store_commands.add_parser(commands)
