@@ -1,0 +1,175 @@
+// What is known without measuring: models, engines and their recipes (catalogue.json), and what
+// engines cost as fitted from measured loads (calibration.json, optional).
+
+const CATALOGUE_VERSION = 1;
+const CALIBRATION_VERSION = 1;
+
+/** The error for a name that is not in the catalogue: it names the nearest ones. */
+export class UnknownNameError extends TypeError {
+  constructor(kind, name, known) {
+    const close = nearest(String(name), known);
+    const hint = close.length ? `did you mean ${close.join(" or ")}?` : `known: ${known.join(", ")}`;
+    super(`unknown ${kind} ${JSON.stringify(name)}: ${hint}`);
+    this.name = "TypeError";
+  }
+}
+
+/** Whether a page can run the engine at all: native ones are in the catalogue too. */
+const inPages = ({ backend, native }) => !native && (backend === "wasm" || backend === "webgpu");
+
+/** Edits between two words (Levenshtein). @param {string} a @param {string} b */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const swap = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(row[j] + 1, next[j - 1] + 1, swap));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** At most three known words that are like `word`, best first. @param {string[]} known */
+export function nearest(word, known) {
+  const wanted = word.toLowerCase();
+  return known
+    .map((name) => ({ name, edits: distance(wanted, name.toLowerCase()) }))
+    .filter(({ name, edits }) => edits <= 0.6 * Math.max(name.length, wanted.length))
+    .sort((a, b) => a.edits - b.edits)
+    .slice(0, 3)
+    .map(({ name }) => name);
+}
+
+async function fetched(name, signal) {
+  const response = await fetch(new URL(name, import.meta.url), { signal });
+  if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+  return response.json();
+}
+
+/**
+ * Reads both files from beside this module. The calibration is null, and `problems` says why, where
+ * there is none or none that fits. Rejects when the catalogue cannot be read.
+ */
+export async function load({ signal, catalogue, calibration, problems = [] } = {}) {
+  const [known, fits] = await Promise.allSettled([
+    catalogue ?? fetched("./catalogue.json", signal),
+    calibration === undefined ? fetched("./calibration.json", signal) : calibration,
+  ]);
+  signal?.throwIfAborted();
+  if (known.status === "rejected") throw known.reason;
+  if (known.value.version !== CATALOGUE_VERSION) {
+    throw new Error(`catalogue.json: version ${known.value.version}, not ${CATALOGUE_VERSION}`);
+  }
+  if (fits.status === "rejected") problems.push(`not calibrated: ${fits.reason.message}`);
+  else if (fits.value && fits.value.version !== CALIBRATION_VERSION) {
+    problems.push(`not calibrated: calibration.json has version ${fits.value.version}`);
+  } else return { catalogue: known.value, calibration: fits.value };
+  return { catalogue: known.value, calibration: null };
+}
+
+/** The id of a model by its id or one of its other names. */
+export function findModel(catalogue, name) {
+  const models = Object.entries(catalogue.models);
+  const wanted = String(name).toLowerCase();
+  const found = models.find(([id, { aliases }]) =>
+    [id, ...aliases].some((known) => known.toLowerCase() === wanted));
+  if (!found) throw new UnknownNameError("model", name, models.flatMap(([id, { aliases }]) => [id, ...aliases]));
+  return found[0];
+}
+
+/** The id of an engine, such as "wllama/wasm". */
+export function findRuntime(catalogue, name) {
+  if (Object.hasOwn(catalogue.engines, name)) return name;
+  throw new UnknownNameError("runtime", name, Object.keys(catalogue.engines));
+}
+
+/**
+ * How an engine calls a quantisation, for one model: "int4" and "int8" mean what it has of as many
+ * bits, as the model's rows allow. Null where it has none.
+ */
+export function findQuantisation(catalogue, model, runtime, name) {
+  if (!Object.hasOwn(catalogue.quantisations, name)) {
+    throw new UnknownNameError("quantisation", name, Object.keys(catalogue.quantisations));
+  }
+  const files = catalogue.engines[runtime].files[model] ?? {};
+  if (Object.hasOwn(files, name)) return name;
+  if (name !== "int4" && name !== "int8") return null;
+  const { bits } = catalogue.quantisations[name];
+  const order = Object.keys(catalogue.engines[runtime].quantisations);
+  return order.find((own) => own in files && catalogue.quantisations[own].bits === bits) ?? null;
+}
+
+/**
+ * The models that some engine runs in a page, smallest first, with the range of their downloads.
+ * @param {{signal?: AbortSignal, catalogue?: object}} [options]
+ * @returns {Promise<import("./index.d.ts").Model[]>}
+ */
+export async function models(options = {}) {
+  const { catalogue } = await load({ ...options, calibration: null });
+  const engines = Object.entries(catalogue.engines).filter(([, engine]) => inPages(engine));
+  return Object.entries(catalogue.models)
+    .map(([id, { aliases, parameters }]) => {
+      const able = engines.filter(([, { files }]) => files[id]);
+      const sizes = able.flatMap(([, { files }]) => Object.values(files[id])).sort((a, b) => a - b);
+      const file_bytes = { low: sizes[0], high: sizes.at(-1) };
+      return { id, aliases, parameters, runtimes: able.map(([name]) => name), file_bytes };
+    })
+    .filter(({ runtimes }) => runtimes.length > 0)
+    .sort((a, b) => a.parameters - b.parameters);
+}
+
+/**
+ * All workloads that a candidate stands for: what it leaves out is every choice there is. A choice
+ * that is not there at all comes with `missing`, the reason.
+ * @param {{model?: string, quant?: string, runtime?: string}} candidate
+ */
+export function expand(catalogue, { model, quant, runtime }) {
+  const models = model === undefined ? Object.keys(catalogue.models) : [findModel(catalogue, model)];
+  const engines = runtime === undefined
+    ? Object.keys(catalogue.engines).filter((id) => inPages(catalogue.engines[id]))
+    : [findRuntime(catalogue, runtime)];
+  const found = [];
+  for (const id of models) {
+    for (const engine of engines) {
+      const { files, quantisations } = catalogue.engines[engine];
+      const names = quant === undefined
+        ? Object.keys(quantisations).filter((name) => name in (files[id] ?? {}))
+        : [findQuantisation(catalogue, id, engine, quant)].filter((name) => name !== null);
+      for (const name of names) found.push({ model: id, quantisation: name, runtime: engine });
+    }
+  }
+  if (found.length === 0) {
+    const what = [model ?? "any model", quant ? `in ${quant}` : "", runtime ? `on ${runtime}` : "in a page"];
+    const missing = `there is no ${what.filter(Boolean).join(" ")}`;
+    found.push({ model: model === undefined ? null : models[0], quantisation: quant ?? null, runtime: runtime ?? null, missing });
+  }
+  return found;
+}
+
+/** Kernels that engines of any backend are predicted from, beside those of their matrices. */
+const ALWAYS = {
+  wasm: ["chain", "small_ops", "barrier", "attention"],
+  webgpu: ["chain", "small_ops", "attention", "rebind_chain", "submit"],
+};
+
+/**
+ * What has to be measured for some workloads: the union of their recipes' kernels. WebAssembly is
+ * always measured, at least its chain: loading is the processor's work on every engine.
+ */
+export function needed(catalogue, workloads) {
+  const backends = new Set(["wasm"]);
+  const kernels = new Set(["chain"]);
+  for (const { runtime, quantisation, missing } of workloads) {
+    if (missing) continue;
+    const { backend, quantisations, gpu } = catalogue.engines[runtime];
+    backends.add(backend);
+    for (const name of ALWAYS[backend]) kernels.add(name);
+    for (const key of [quantisations[quantisation], gpu?.[quantisation]]) {
+      const used = catalogue.recipes[key]?.kernels[quantisation] ?? {};
+      for (const name of Object.values(used)) if (name) kernels.add(name);
+    }
+  }
+  return { backends: [...backends], kernels: [...kernels] };
+}
