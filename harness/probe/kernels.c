@@ -7,8 +7,12 @@
 //       WebAssembly build): all weights of a matrix are expanded to fp32, one scalar at a time,
 //       walking the columns for each pair of blocks; then a general fp32 product packs 128x128
 //       panels of the transposed matrix and multiplies 16 columns by one or two rows at a time.
-//   dot_int8/int4                   llama.cpp-like engines: blocks of 32 with an fp16 scale, the
-//       product formed in integers without expanding the weights.
+//   dot_int8/int4, dot_q4_k         llama.cpp-like engines: blocks of 32 with an fp16 scale, or
+//       K-quants in blocks of 256; the product formed in integers without expanding the weights, in
+//       generic loops that the compiler vectorises as it can.
+//   simd_int8/int4                  XNNPACK-like engines: weights packed for SIMD, four rows at once,
+//       one scale a row.
+//   small_ops, attention            what a layer does beside its matrices, at one token.
 #include <stdint.h>
 #include <wasm_simd128.h>
 
@@ -22,10 +26,13 @@ static inline uint64_t mix(uint64_t value) {  // splitmix64's finaliser
   return value ^ (value >> 31);
 }
 
-// Random bytes: word i is mix(seed + (i + 1) * the golden ratio).
-EXPORT(fill_bytes) void fill_bytes(uint64_t *out, int words, uint32_t seed) {
+// Random bits: word i is mix(seed + (i + 1) * the golden ratio); in each half of it only the bits in
+// `keep` are random, those in `set` are 1.
+EXPORT(fill_words)
+void fill_words(uint64_t *out, int words, uint32_t seed, uint32_t keep, uint32_t set) {
+  const uint64_t kept = (uint64_t)keep << 32 | keep, ones = (uint64_t)set << 32 | set;
   uint64_t state = seed;
-  for (int i = 0; i < words; i++) out[i] = mix(state += 0x9E3779B97F4A7C15ull);
+  for (int i = 0; i < words; i++) out[i] = (mix(state += 0x9E3779B97F4A7C15ull) & kept) | ones;
 }
 
 // Random floats in [low, high); never denormal for the ranges used.
@@ -206,6 +213,104 @@ EXPORT(dot_int4) void dot_int4(float *y, const uint8_t *weights, const uint8_t *
   }
 }
 
+// y [rows]: K-quant blocks of 144 bytes for 256 weights: fp16 scale of the scales, fp16 scale of the
+// minima, 8 scales and 8 minima of 6 bits in 12 bytes, then 4 x 32 bytes of nibbles (the low ones
+// are the 32 weights before the high ones). x: blocks of 292 bytes: fp32 scale, 256 signed bytes, 16
+// sums of 16 of them (int16). A weight is scale * s * nibble - minimum * m.
+EXPORT(dot_q4_k) void dot_q4_k(float *y, const uint8_t *weights, const uint8_t *x, int rows, int blocks) {
+  for (int r = 0; r < rows; r++) {
+    float lanes[8] = {0}, minima = 0;
+    for (int b = 0; b < blocks; b++, weights += 144) {
+      const uint8_t *packed = weights + 4, *nibbles = weights + 16;
+      const int8_t *v = (const int8_t *)x + b * 292 + 4;
+      const int16_t *sums = (const int16_t *)(x + b * 292 + 260);
+      const float factor = *(const float *)(x + b * 292);
+      int8_t wide[256];
+      uint8_t scale[8], minimum[8];
+      int32_t total[8] = {0};
+      for (int g = 0; g < 4; g++) {
+        for (int i = 0; i < 32; i++) wide[64 * g + i] = nibbles[32 * g + i] & 15;
+        for (int i = 0; i < 32; i++) wide[64 * g + 32 + i] = nibbles[32 * g + i] >> 4;
+      }
+      for (int i = 0; i < 4; i++) {
+        scale[i] = packed[i] & 63;
+        minimum[i] = packed[i + 4] & 63;
+        scale[i + 4] = (packed[i + 8] & 15) | (packed[i] >> 6) << 4;
+        minimum[i + 4] = packed[i + 8] >> 4 | (packed[i + 4] >> 6) << 4;
+      }
+      int offset = 0;
+      for (int i = 0; i < 16; i++) offset += sums[i] * minimum[i / 2];
+      for (int g = 0; g < 8; g++) {
+        for (int i = 0; i < 32; i += 8) {
+          int16_t products[8];
+          for (int l = 0; l < 8; l++) products[l] = wide[32 * g + i + l] * v[32 * g + i + l];
+          for (int l = 0; l < 8; l++) total[l] += scale[g] * products[l];
+        }
+      }
+      const float d = block_scale(weights) * factor;
+      for (int l = 0; l < 8; l++) lanes[l] += d * (float)total[l];
+      minima += block_scale(weights + 2) * factor * (float)offset;
+    }
+    float sum = -minima;
+    for (int l = 0; l < 8; l++) sum += lanes[l];
+    y[r] = sum;
+  }
+}
+
+static inline v128_t across(v128_t a, v128_t b, v128_t c, v128_t d) {  // the four sums
+  const v128_t ab = wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 4, 2, 6), wasm_i32x4_shuffle(a, b, 1, 5, 3, 7));
+  const v128_t cd = wasm_i32x4_add(wasm_i32x4_shuffle(c, d, 0, 4, 2, 6), wasm_i32x4_shuffle(c, d, 1, 5, 3, 7));
+  return wasm_i32x4_add(wasm_i64x2_shuffle(ab, cd, 0, 2), wasm_i64x2_shuffle(ab, cd, 1, 3));
+}
+
+#define DOT(sum, a, b) sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(a, b))
+
+// y [rows] = scale * weights times x [depth] of signed bytes. Weights: for four rows together, 8
+// signed bytes of each row in turn. rows: multiple of 4; depth: of 8.
+EXPORT(simd_int8)
+void simd_int8(float *y, const int8_t *weights, const int8_t *x, int rows, int depth, float scale) {
+  for (int r = 0; r < rows; r += 4) {
+    v128_t s0 = wasm_i32x4_splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (int k = 0; k < depth; k += 8, weights += 32) {
+      const v128_t a = wasm_i16x8_load8x8(x + k);
+      const v128_t b01 = wasm_v128_load(weights), b23 = wasm_v128_load(weights + 16);
+      DOT(s0, a, wasm_i16x8_extend_low_i8x16(b01));
+      DOT(s1, a, wasm_i16x8_extend_high_i8x16(b01));
+      DOT(s2, a, wasm_i16x8_extend_low_i8x16(b23));
+      DOT(s3, a, wasm_i16x8_extend_high_i8x16(b23));
+    }
+    const v128_t sum = wasm_f32x4_convert_i32x4(across(s0, s1, s2, s3));
+    wasm_v128_store(y + r, wasm_f32x4_mul(sum, wasm_f32x4_splat(scale)));
+  }
+}
+
+// As simd_int8 with signed nibbles: for four rows, 8 bytes of each row in turn, whose low nibbles are
+// the 8 weights before those of the high ones. depth: multiple of 16. Both nibbles are used in the
+// upper half of a byte, where the sign is right: 16 times too much, which the scale takes back.
+EXPORT(simd_int4)
+void simd_int4(float *y, const int8_t *weights, const int8_t *x, int rows, int depth, float scale) {
+  const v128_t high = wasm_i8x16_splat((int8_t)0xf0);
+  for (int r = 0; r < rows; r += 4) {
+    v128_t s0 = wasm_i32x4_splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (int k = 0; k < depth; k += 16, weights += 32) {
+      const v128_t a = wasm_i16x8_load8x8(x + k), b = wasm_i16x8_load8x8(x + k + 8);
+      const v128_t w01 = wasm_v128_load(weights), w23 = wasm_v128_load(weights + 16);
+      const v128_t l01 = wasm_i8x16_shl(w01, 4), l23 = wasm_i8x16_shl(w23, 4);
+      const v128_t h01 = wasm_v128_and(w01, high), h23 = wasm_v128_and(w23, high);
+      DOT(s0, a, wasm_i16x8_extend_low_i8x16(l01));
+      DOT(s1, a, wasm_i16x8_extend_high_i8x16(l01));
+      DOT(s2, a, wasm_i16x8_extend_low_i8x16(l23));
+      DOT(s3, a, wasm_i16x8_extend_high_i8x16(l23));
+      DOT(s0, b, wasm_i16x8_extend_low_i8x16(h01));
+      DOT(s1, b, wasm_i16x8_extend_high_i8x16(h01));
+      DOT(s2, b, wasm_i16x8_extend_low_i8x16(h23));
+      DOT(s3, b, wasm_i16x8_extend_high_i8x16(h23));
+    }
+    const v128_t sum = wasm_f32x4_convert_i32x4(across(s0, s1, s2, s3));
+    wasm_v128_store(y + r, wasm_f32x4_mul(sum, wasm_f32x4_splat(scale / 16)));
+  }
+}
+
 static __attribute__((noinline)) void norm(float *out, const float *x, const float *gain, int n) {
   float sum = 0;
   for (int i = 0; i < n; i++) sum += x[i] * x[i];
@@ -230,6 +335,95 @@ EXPORT(chain) void chain(float *work, int n, int rounds) {
     norm(work + n, work, work + 2 * n, n);
     gate(work + n, work + n, n);
     add(work, work, work + n, n);
+  }
+}
+
+// exp within 0.1 % (a cubic for the fraction): an engine's costs about as much. x in [-80, 0].
+static inline float rough_exp(float x) {
+  const float t = x * 1.44269504f;
+  const int whole = (int)(t - 1.0f);
+  const float part = t - (float)whole;
+  union { int32_t bits; float value; } power;
+  power.bits = (whole + 127) << 23;
+  return power.value * (1.0f + part * (0.6955569f + part * (0.2261736f + part * 0.0781456f)));
+}
+
+static __attribute__((noinline)) void softmax(float *out, const float *x, int n, float scale) {
+  float highest = x[0], sum = 0;
+  for (int i = 1; i < n; i++) highest = x[i] > highest ? x[i] : highest;
+#pragma clang loop vectorize(disable)
+  for (int i = 0; i < n; i++) sum += out[i] = rough_exp(scale * (x[i] - highest));
+  for (int i = 0; i < n; i++) out[i] /= sum;
+}
+
+// out = gain * x * sigmoid(1.7 x): the gated activation of a feed-forward layer.
+static __attribute__((noinline)) void gated(float *out, const float *x, const float *gain, int n) {
+#pragma clang loop vectorize(disable)
+  for (int i = 0; i < n; i++) {
+    const float e = rough_exp(-1.702f * __builtin_fabsf(x[i]));
+    out[i] = gain[i] * x[i] * (x[i] < 0 ? e : 1.0f) / (1.0f + e);
+  }
+}
+
+// Rounds x to the blocks of 34 bytes that dot_int8 takes; the stored scale is a stand-in.
+static __attribute__((noinline)) void round_int8(uint8_t *out, const float *x, int n) {
+  for (int b = 0; b < n / BLOCK; b++, x += BLOCK, out += 34) {
+    float most = 0;
+    for (int i = 0; i < BLOCK; i++) most = __builtin_fabsf(x[i]) > most ? __builtin_fabsf(x[i]) : most;
+    const v128_t factor = wasm_f32x4_splat(most > 0 ? 127.0f / most : 0);
+    out[0] = 0;
+    out[1] = 0x24;
+    for (int i = 0; i < BLOCK; i += 4) {
+      const v128_t v = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_mul(wasm_v128_load(x + i), factor));
+      out[2 + i] = (uint8_t)wasm_i32x4_extract_lane(v, 0);
+      out[3 + i] = (uint8_t)wasm_i32x4_extract_lane(v, 1);
+      out[4 + i] = (uint8_t)wasm_i32x4_extract_lane(v, 2);
+      out[5 + i] = (uint8_t)wasm_i32x4_extract_lane(v, 3);
+    }
+  }
+}
+
+// What a layer of width n does beside its matrices, `rounds` times: two norms, two roundings to int8,
+// a gated activation over 3 n, a softmax of 256, a residual. work: 14 n floats: the vector, its gains
+// and 3 n gate values are read; the rest is scratch.
+EXPORT(small_ops) void small_ops(float *work, int n, int rounds) {
+  float *x = work, *gains = work + n, *gates = work + 2 * n, *t = work + 5 * n;
+  float *scores = work + 6 * n, *wide = work + 7 * n;
+  uint8_t *rounded = (uint8_t *)(work + 10 * n);
+  for (int r = 0; r < rounds; r++) {
+    norm(t, x, gains, n);
+    round_int8(rounded, t, n);
+    softmax(scores, t, 256, 1.0f);
+    gated(wide, gates, gates, 3 * n);
+    round_int8(rounded, wide, 3 * n);
+    norm(t, t, gains, n);
+    add(x, x, t, n);
+  }
+}
+
+// One head at one token: out [width] = softmax(q keys) values, over `tokens`; keys and values
+// [tokens][width] fp32. scores: room for 2 * tokens floats.
+EXPORT(attention)
+void attention(float *out, const float *q, const float *keys, const float *values, float *scores,
+               int tokens, int width) {
+  for (int t = 0; t < tokens; t++) {
+    float sum = 0;
+    for (int i = 0; i < width; i++) sum += q[i] * keys[t * width + i];
+    scores[tokens + t] = sum;
+  }
+  softmax(scores, scores + tokens, tokens, 1.0f / __builtin_sqrtf((float)width));
+  for (int i = 0; i < width; i++) out[i] = 0;
+  for (int t = 0; t < tokens; t++) {
+    for (int i = 0; i < width; i++) out[i] += scores[t] * values[t * width + i];
+  }
+}
+
+// Copies `bytes` (a multiple of 32).
+EXPORT(copy) void copy(uint8_t *out, const uint8_t *in, int bytes) {
+  for (int i = 0; i < bytes; i += 32) {
+    const v128_t a = wasm_v128_load(in + i), b = wasm_v128_load(in + i + 16);
+    wasm_v128_store(out + i, a);
+    wasm_v128_store(out + i + 16, b);
   }
 }
 

@@ -16,9 +16,11 @@ from harness.errors import UserError
 Text = Annotated[str, Field(max_length=4096)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
+Duty = Annotated[float, Field(gt=0, le=1)]
 Unit = Literal["bytes_per_s", "flops_per_s", "op_us"]
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+"""What `index.js` writes; version 1, which lacks what is optional here, is read as well."""
 
 
 class _Part(BaseModel):
@@ -58,18 +60,24 @@ class Kernel(_Part):
 
 
 class Settle(_Part):
-    """How the device came to rest before it was measured."""
+    """How the device came to rest before it was measured; the duty is that of the last windows."""
 
     steady: bool
     windows: Count
     wall_ms: Number
+    duty: Duty | None = None
 
 
 class Phase(_Part):
-    """All kernels at one number of threads."""
+    """All kernels at one number of threads.
+
+    Rates are those of bursts: the device gives them for the share `duty` of the time. `drift` is
+    the time of a slice in the last third over that in the first; None in version 1, or unknown.
+    """
 
     threads: Annotated[int, Field(ge=1)]
-    duty: Annotated[float, Field(gt=0, le=1)]
+    duty: Duty
+    drift: Number | None = None
     wall_ms: Number
     kernels: dict[str, Kernel]
 
@@ -105,6 +113,7 @@ class WasmResult(_Part):
     start_ms: Number
     fill_ms: Number
     memory_bytes: Count
+    measure_ms: Number | None = None
     wall_ms: Number
     settle: Settle
     phases: Annotated[list[Phase], Field(min_length=1)]
@@ -127,7 +136,11 @@ class WebGpuResult(_Part):
     compile_ms: dict[str, Number]
     memory_bytes: Number
     weight_bytes: Number
+    measure_ms: Number | None = None
     wall_ms: Number
+    settle: Settle | None = None
+    duty: Duty | None = None
+    drift: Number | None = None
     kernels: dict[str, Kernel]
 
 
@@ -155,12 +168,15 @@ class Backends(_Part):
 
 
 class ProbeReport(_Part):
-    """One probe of one device."""
+    """One probe of one device; `memory`: what the stepwise memory probe found, where asked for."""
 
-    version: Literal[1]
+    version: Literal[1, 2]
     seed: Count
     budget_ms: Number
     total_ms: Number
+    measure_ms: Number | None = None
+    settle: Settle | None = None
+    memory: dict[str, JsonValue] | None = None
     environment: Environment
     backends: Backends
     problems: list[Text]
@@ -178,6 +194,6 @@ def parse_report(text: str | bytes) -> ProbeReport:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the text"
         raise UserError(
-            f"not a probe report of version {REPORT_VERSION}: {place}: {first['msg']}",
+            f"not a probe report of version 1 to {REPORT_VERSION}: {place}: {first['msg']}",
             "run the probe again with the package that belongs to this version of tierlab",
         ) from error

@@ -45,6 +45,7 @@ async def run_probe(
     budget_ms: int,
     seed: int,
     backends: Sequence[Literal["wasm", "webgpu"]] = ("wasm", "webgpu"),
+    kernels: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ProbeReport:
     """Probe a device in a fresh browser, so that nothing of it is left when the load begins.
@@ -56,6 +57,7 @@ async def run_probe(
         budget_ms: how long the probe may measure.
         seed: decides on the probe's data.
         backends: what is measured.
+        kernels: measure only these; None: all that the backends know.
         progress: told in words what is being measured.
 
     Raises:
@@ -63,6 +65,8 @@ async def run_probe(
     """
     timeline = Timeline()
     reports: list[Any] = []
+    options: dict[str, Any] = {"budgetMs": budget_ms, "seed": seed, "backends": list(backends)}
+    options |= {} if kernels is None else {"kernels": list(kernels)}
 
     def on_event(event: PageEvent) -> None:
         timeline.touch()
@@ -84,11 +88,7 @@ async def run_probe(
         try:
             tab = await session.open_tab(f"{server.url}/page/trial.html", on_event)
             await device.rest()
-            await tab.call(
-                "tierlabProbe",
-                {"budgetMs": budget_ms, "seed": seed, "backends": list(backends)},
-                within=START_SECONDS,
-            )
+            await tab.call("tierlabProbe", options, within=START_SECONDS)
         except TabLostError as error:
             await session.settle()
             raise _failed(timeline, str(error)) from error

@@ -1,3 +1,5 @@
+// Medians, and what the log of a phase says of throttling. Pure functions.
+
 /** The p-quantile (0..1) of sorted numbers, interpolated. @param {number[]} sorted @param {number} p */
 export function quantile(sorted, p) {
   if (sorted.length === 0) return NaN;
@@ -26,4 +28,92 @@ export function summary(values) {
 /** @param {number[]} values */
 export function median(values) {
   return quantile([...values].sort((a, b) => a - b), 0.5);
+}
+
+/**
+ * One slice of a kernel: the same work in all slices of that kernel; times in ms.
+ * @typedef {{kernel: string, begin: number, end: number}} Slice
+ */
+
+/** A slice that took this much longer than its kernel's burst was stopped in between. */
+const STALL_FACTOR = 1.5;
+const STALL_MS = 3;
+/** Fewer stalls, or such that span less of the log, tell nothing of a period. */
+const MIN_STALLS = 3;
+const MIN_SPAN = 0.5;
+
+const stallLimit = (burst) => STALL_FACTOR * burst + STALL_MS;
+
+/**
+ * The undisturbed time of a slice: the median of those that were not stopped. The lower quartile
+ * decides who was, so up to three quarters of them may have been.
+ * @param {number[]} times ms
+ */
+export function burstTime(times) {
+  const limit = stallLimit(quantile([...times].sort((a, b) => a - b), 0.25));
+  return median(times.filter((time) => time <= limit));
+}
+
+/** The burst time of each kernel. @param {Slice[]} slices @returns {Map<string, number>} */
+function burstTimes(slices) {
+  const times = new Map();
+  for (const { kernel, begin, end } of slices) {
+    if (!times.has(kernel)) times.set(kernel, []);
+    times.get(kernel).push(end - begin);
+  }
+  for (const [kernel, all] of times) times.set(kernel, burstTime(all));
+  return times;
+}
+
+/** Whether each slice ran without a stop, by its kernel's burst. @param {Slice[]} slices */
+export function undisturbed(slices) {
+  const bursts = burstTimes(slices);
+  return slices.filter(({ kernel, begin, end }) => end - begin <= stallLimit(bursts.get(kernel)));
+}
+
+/**
+ * Burst time over wall time (0..1]: the share of time in which one thread ran at its burst speed. A
+ * short burst does not see throttling (a CPU quota, a governor, heat), this does.
+ *
+ * A quota stops the thread once a period (100 ms in Linux's cgroups). Where such stalls are seen,
+ * only whole periods count, from the end of the first stall to the end of the last, as the log begins
+ * and ends anywhere in one. Time between slices is left out: it belongs to work that does not count.
+ * @param {Slice[]} slices in order
+ */
+export function dutyOf(slices) {
+  const bursts = burstTimes(slices);
+  // Sums up to and including each slice, so that any span is a difference.
+  let wall = 0;
+  let burst = 0;
+  const stalls = [];
+  for (const { kernel, begin, end } of slices) {
+    const usual = bursts.get(kernel);
+    wall += end - begin;
+    burst += usual;
+    if (end - begin > stallLimit(usual)) stalls.push({ wall, burst });
+  }
+  const first = stalls[0];
+  const last = stalls[stalls.length - 1];
+  const periodic = stalls.length >= MIN_STALLS && last.wall - first.wall >= MIN_SPAN * wall;
+  const duty = periodic ? (last.burst - first.burst) / (last.wall - first.wall) : burst / wall;
+  return wall > 0 ? Math.min(1, duty) : 1;
+}
+
+/**
+ * How much slower the last third of the log was than the first: the median over the kernels of the
+ * ratio of their median times; 1 is steady. Null where no kernel has slices in both.
+ * @param {Slice[]} slices
+ */
+export function driftOf(slices) {
+  if (slices.length === 0) return null;
+  const from = slices[0].begin;
+  const third = (slices[slices.length - 1].end - from) / 3;
+  const parts = new Map();
+  for (const { kernel, begin, end } of undisturbed(slices)) {
+    if (!parts.has(kernel)) parts.set(kernel, [[], [], []]);
+    parts.get(kernel)[Math.min(2, Math.floor((begin - from) / third))].push(end - begin);
+  }
+  const ratios = [...parts.values()].map(([first, , last]) => median(last) / median(first));
+  const found = ratios.filter((ratio) => Number.isFinite(ratio));
+  return found.length > 0 ? median(found) : null;
 }

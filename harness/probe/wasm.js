@@ -1,22 +1,45 @@
 // Measures the WebAssembly side in workers, one a thread, each with its own memory: no
-// SharedArrayBuffer, hence no cross-origin isolation is needed. What several threads do is the sum
-// of what each did while all ran the same kernel.
-import { median, summary } from "./statistics.js";
+// SharedArrayBuffer, hence no cross-origin isolation is needed but for the `barrier` kernel. What
+// several threads do is the sum of what each did while all ran the same kernel.
+import { driftOf, dutyOf, median, summary, undisturbed } from "./statistics.js";
 
 const MIB = 1 << 20;
-const ROUNDS = 3;
-const SETTLE_WINDOW_MS = 110;
+const SETTLE_WINDOW_MS = 200;
+const SETTLE_LIMIT_MS = 3000;
+/** Windows whose paces differ by less are steady; a kernel whose best time still falls is not compiled. */
+const STEADY_WINDOWS = 3;
+const STEADY_RATIO = 1.1;
+const COMPILED_RATIO = 1.2;
 const START_DELAY_MS = 20;
-// Kernels and how much of a round's time each gets; those that matter most come first.
+/** Below this duty the device is throttled: phases last longer, to see enough periods. */
+const THROTTLED = 0.9;
+/** Of the budget, a phase takes so much; both phases together stay below 1.25 budgets in any case. */
+const PHASE_SHARE = 0.42;
+const THROTTLED_PHASE_SHARE = 0.58;
+const MIN_ROUNDS = 3;
+const MAX_ROUNDS = 8;
+const WINDOW_MS = 15;
+const SLICE_MS = 5;
+/** The size of the memory walked is the point of the head kernels: theirs are longer. */
+const HEAD_SLICE_MS = 20;
+const THROTTLED_HEAD_SLICE_MS = 8;
+const REHEARSED_BARRIER_MS = 5;
+// How much of a round's time each kernel gets.
 const WEIGHTS = {
-  int4_head: 3, int4_layer: 1.5, int8_head: 3, int8_layer: 1, chain: 0.5, gemm_m64: 1, gemm_m16: 0.7,
-  dequant_int4: 1, dot_int4: 0.7, dot_int8: 0.7, fp16_head: 1.2, stream: 0.7,
+  int4_layer: 1, int4_head: 2, int8_layer: 1, int8_head: 2, dequant_int4: 1, gemm_m16: 1, gemm_m64: 1,
+  fp16_head: 2, chain: 0.7, dot_int4: 1, dot_int8: 1, dot_q4_k: 1, simd_int8: 1, simd_int4: 1,
+  small_ops: 1, attention: 1, stream: 1, copy: 0.7, barrier: 0.5,
+};
+/** The names of all kernels. */
+export const KERNELS = Object.keys(WEIGHTS);
+const UNITS = {
+  chain: "op_us", small_ops: "op_us", barrier: "op_us", gemm_m16: "flops_per_s", gemm_m64: "flops_per_s",
 };
 // Warm-up slices are small and stay in the caches; the same work over the whole buffer took 1.2 to
 // 1.6 times as long per weight (one Xeon at 2.8 GHz, 48 MiB of L3).
 const HEAD_SLOWDOWN = 1.6;
-const RATE = { chain: "op_us", gemm_m16: "flops_per_s", gemm_m64: "flops_per_s" };
 const WORKER_FLOATS = 64 * MIB;
+const isHead = (kernel) => kernel.endsWith("_head");
 
 /** A worker whose calls are promises; a dead worker rejects what waits. */
 class Thread {
@@ -30,9 +53,8 @@ class Thread {
     };
     this.worker.onerror = (event) => {
       event.preventDefault?.();
-      const problem = new Error(`worker: ${event.message || "could not be started"}`);
-      this.failed = problem;
-      this.waiting?.reject(problem);
+      this.failed = new Error(`worker: ${event.message || "could not be started"}`);
+      this.waiting?.reject(this.failed);
     };
   }
 
@@ -49,6 +71,20 @@ class Thread {
   }
 }
 
+/** The page's own thread, behind the same calls: it stands still while it measures. */
+class Here {
+  constructor(operations) {
+    this.operations = operations;
+  }
+
+  async call(op, data = {}) {
+    await new Promise((resolve) => { setTimeout(resolve); }); // lets the page breathe, and abort
+    return this.operations[op](data);
+  }
+
+  end() {}
+}
+
 async function compile() {
   const response = await fetch(new URL("./kernels.wasm", import.meta.url));
   if (!response.ok) throw new Error(`kernels.wasm: HTTP ${response.status}`);
@@ -58,121 +94,202 @@ async function compile() {
   return { module, compile_ms: performance.now() - began };
 }
 
-/** Runs all kernels on every thread until the pace is steady: JIT warm-up and settling in one. */
-async function settle(threads, limitMs) {
+/**
+ * Starts `count` threads and fills their memory. Those that cannot get theirs are left out; where no
+ * worker can be started (a content security policy), the page's own thread does it alone.
+ * `threads` holds what was started, also after an error.
+ */
+async function start(threads, count, options, problems) {
+  // The other threads share as much as the first has; 8 MiB is one full slice of a layer.
+  const others = Math.max(8 * MIB, Math.floor(WORKER_FLOATS / MIB / Math.max(1, count - 1)) * MIB);
+  const init = (thread, i) =>
+    thread.call("init", { ...options, seed: options.seed + 16 * i, bytes: i ? others : WORKER_FLOATS });
+  let failure;
+  let filled = [];
+  try {
+    for (let i = 0; i < count; i++) threads.push(new Thread());
+    filled = await Promise.allSettled(threads.map(init));
+    failure = filled[0].reason;
+  } catch (error) {
+    failure = error;
+  }
+  if (failure) {
+    const started = threads.length > 0 && !threads[0].failed;
+    for (const thread of threads.splice(0)) thread.end();
+    if (started) throw failure;
+    const { OPERATIONS } = await import("./worker.js").catch(() => { throw failure; });
+    problems.push(`wasm: ${failure.message}: measured on the page's own thread`);
+    threads.push(new Here(OPERATIONS));
+    return [await init(threads[0], 0)];
+  }
+  for (let i = count - 1; i > 0; i--) {
+    if (filled[i].status === "fulfilled") continue;
+    problems.push(`wasm: thread ${i + 1} of ${count} is left out: ${filled[i].reason.message}`);
+    threads.splice(i, 1)[0].end();
+  }
+  return filled.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+}
+
+/** Whether the last windows had the same pace and no kernel is still being compiled. */
+function isSteady(windows) {
+  if (windows.length < STEADY_WINDOWS) return false;
+  const paces = windows.slice(-STEADY_WINDOWS).map(({ pace }) => pace);
+  const [before, now] = windows.slice(-2).map(({ full }) => full);
+  return Math.max(...paces) / Math.min(...paces) < STEADY_RATIO
+    && Object.keys(now).every((kernel) => before[kernel] < COMPILED_RATIO * now[kernel]);
+}
+
+/** Runs the kernels on every thread until the pace is steady: JIT warm-up and settling in one. */
+async function settle(threads, names, checkpoint) {
   const began = performance.now();
-  const paces = [];
-  let full;
-  let steady = false;
-  do {
-    const all = await Promise.all(threads.map((t) => t.call("warm", { ms: SETTLE_WINDOW_MS })));
-    full = all[0].full_slice_ms;
-    paces.push(all.reduce((sum, { rounds, wall_ms }) => sum + rounds / wall_ms, 0));
-    const [a, b, c] = paces.slice(-3);
-    steady = paces.length >= 3 && Math.max(a, b, c) / Math.min(a, b, c) < 1.1;
-  } while (!steady && performance.now() - began < limitMs - SETTLE_WINDOW_MS);
-  return { full, settle: { steady, windows: paces.length, wall_ms: performance.now() - began } };
-}
-
-/** The plan of windows for `ms`: every kernel once a round; slices are cut to fit their window. */
-function plan(ms, fullSliceMs) {
-  const names = Object.keys(WEIGHTS);
-  const total = names.reduce((sum, name) => sum + WEIGHTS[name], 0) * ROUNDS;
   const windows = [];
-  let end = 0;
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const name of names) {
-      const window = (ms * WEIGHTS[name]) / total;
-      end += window;
-      // The size of the memory walked is the point of the head kernels: they get one slice a
-      // window, the others several.
-      const slice = Math.max(fullSliceMs[name], 0.01);
-      const fits = name.endsWith("_head") ? window / (HEAD_SLOWDOWN * slice) : window / (4 * slice);
-      windows.push([name, round, Math.min(1, fits), end]);
-    }
-  }
-  return windows;
+  do {
+    const all = await checkpoint(
+      Promise.all(threads.map((thread) => thread.call("warm", { ms: SETTLE_WINDOW_MS, names }))));
+    windows.push({
+      pace: all.reduce((sum, { rounds, wall_ms }) => sum + rounds / wall_ms, 0),
+      duty: all.reduce((sum, { duty }) => sum + duty, 0) / all.length,
+      full: all[0].full_slice_ms,
+    });
+  } while (!isSteady(windows) && performance.now() - began < SETTLE_LIMIT_MS - SETTLE_WINDOW_MS);
+  const full = {};
+  for (const name of names) full[name] = Math.min(...windows.map((window) => window.full[name]));
+  return {
+    full,
+    settle: {
+      steady: isSteady(windows),
+      windows: windows.length,
+      wall_ms: performance.now() - began,
+      duty: median(windows.slice(-STEADY_WINDOWS).map(({ duty }) => duty)),
+    },
+  };
 }
 
 /**
- * Burst time over wall time: a short burst does not see throttling (quota, governor, heat), the
- * share of time in which the device ran at its burst speed does.
+ * The plan of windows for `ms`: a rehearsal, then every kernel once a round, a window of a few slices
+ * each. Slices are cut to size by what they took in the warm-up.
  */
-function dutyOf(slices) {
-  const groups = new Map();
-  for (const [name, , begin, end] of slices) {
-    groups.set(name, [...(groups.get(name) ?? []), end - begin]);
+function plan(ms, names, fullSliceMs, throttled) {
+  const longest = (name) => (!isHead(name) ? SLICE_MS : throttled ? THROTTLED_HEAD_SLICE_MS : HEAD_SLICE_MS);
+  const total = names.reduce((sum, name) => sum + WEIGHTS[name], 0);
+  const count = Math.round(ms / (names.length * WINDOW_MS));
+  const rounds = Math.min(MAX_ROUNDS, Math.max(MIN_ROUNDS, count));
+  const shares = {};
+  let rehearsal = 0;
+  for (const name of names) {
+    if (name === "barrier") {
+      rehearsal += REHEARSED_BARRIER_MS;
+      continue;
+    }
+    const window = (ms * WEIGHTS[name]) / total / rounds;
+    const slice = Math.min(longest(name), isHead(name) ? window : window / 2);
+    const full = Math.max(fullSliceMs[name], 0.01) * (isHead(name) ? HEAD_SLOWDOWN : 1);
+    shares[name] = Math.min(1, slice / full);
+    rehearsal += slice;
   }
-  let burst = 0;
-  for (const times of groups.values()) burst += median(times) * times.length;
-  const wall = slices[slices.length - 1][3] - slices[0][2];
-  return wall > 0 ? Math.min(1, burst / wall) : 1;
+  const windows = [];
+  const rehearsed = ["barrier", ...names.filter((name) => name !== "barrier")];
+  for (const kernel of rehearsed.filter((name) => names.includes(name))) {
+    windows.push({ kernel, round: 0, share: shares[kernel] ?? 1, end: REHEARSED_BARRIER_MS });
+  }
+  let end = rehearsal;
+  for (let round = 1; round <= rounds; round++) {
+    for (const kernel of names) {
+      end += ((ms - rehearsal) * WEIGHTS[kernel]) / total / rounds;
+      windows.push({ kernel, round, share: shares[kernel] ?? 1, end });
+    }
+  }
+  return { windows, rounds, shares };
 }
 
-/** One phase: the first `count` threads run the same plan; the kernels section of the report. */
-async function phase(threads, count, ms, fullSliceMs) {
-  const windows = plan(ms, fullSliceMs);
+/** The rate of one kernel on one thread in each round, of slices that were not stopped. NaN: none. */
+function ratesOf(slices, rounds) {
+  const rates = Array.from({ length: rounds }, () => []);
+  for (const { round, begin, end, work } of slices) {
+    rates[round - 1].push((1000 * work) / Math.max(end - begin, 0.001));
+  }
+  return rates.map(median);
+}
+
+/** A kernel's section of a phase, from the slices of each thread. */
+function kernelOf(name, logs, rounds, share) {
+  const unit = UNITS[name] ?? "bytes_per_s";
+  const mine = logs.map(({ calm }) => calm.filter(({ kernel }) => kernel === name));
+  const rates = mine.map((slices) => ratesOf(slices, rounds));
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  let totals = Array.from({ length: rounds }, (_, round) => sum(rates.map((own) => own[round])));
+  if (!totals.some(Number.isFinite)) {
+    // Where stalls are many, no round may have calm slices on all threads.
+    totals = [sum(rates.map((own) => median(own.filter(Number.isFinite))))];
+  }
+  // A chain is dependent: more threads do not shorten it, hence the mean and not the sum.
+  const values = unit === "op_us" ? totals.map((rate) => (1e6 * logs.length) / rate) : totals;
+  const slices = sum(logs.map((log) => log.slices.filter(({ kernel }) => kernel === name).length));
+  return { [unit]: summary(values), slices, share };
+}
+
+function barrierOf(barriers) {
+  return {
+    op_us: summary(barriers.map(({ met, ms }) => (1000 * ms) / met)),
+    slices: barriers.reduce((sum, { met }) => sum + met, 0),
+  };
+}
+
+/** One phase: the first `count` threads run the same plan; a phase of the report. */
+async function phase(threads, count, ms, names, fullSliceMs, throttled) {
+  const { windows, rounds, shares } = plan(ms, names, fullSliceMs, throttled);
   const start = performance.timeOrigin + performance.now() + START_DELAY_MS;
-  const used = threads.slice(0, count);
-  const answers = await Promise.all(used.map((t) => t.call("run", { start, windows })));
+  const answers = await Promise.all(threads.slice(0, count).map((thread, i) =>
+    thread.call("run", { start, windows, count, leader: i === 0 })));
+  const logs = answers.map(({ slices }) => ({ slices, calm: undisturbed(slices) }));
   const kernels = {};
-  for (const name of Object.keys(WEIGHTS)) {
-    const rounds = [];
-    let slices = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      const rates = answers.map((answer) => {
-        const mine = answer.slices.filter((slice) => slice[0] === name && slice[1] === round);
-        slices += mine.length;
-        return median(mine.map(([, , begin, end, work]) => (1000 * work) / Math.max(end - begin, 0.001)));
-      });
-      rounds.push(rates.reduce((sum, rate) => sum + rate, 0));
-    }
-    const unit = RATE[name] ?? "bytes_per_s";
-    // A chain is dependent: more threads do not shorten it, hence the mean and not the sum.
-    const values = unit === "op_us" ? rounds.map((rate) => 1e6 / (rate / count)) : rounds;
-    const share = windows.find((window) => window[0] === name)[2];
-    kernels[name] = { [unit]: summary(values), slices, share };
+  for (const name of names) {
+    kernels[name] = name === "barrier"
+      ? barrierOf(answers[0].barriers) : kernelOf(name, logs, rounds, shares[name]);
   }
-  const wall_ms = Math.max(...answers.map((a) => a.slices[a.slices.length - 1][3]));
-  const duty = answers.reduce((sum, a) => sum + dutyOf(a.slices), 0) / count;
-  return { threads: count, duty, wall_ms, kernels };
+  const drifts = logs.map(({ slices }) => driftOf(slices)).filter((drift) => drift !== null);
+  return {
+    threads: count,
+    duty: logs.reduce((sum, { slices }) => sum + dutyOf(slices), 0) / count,
+    drift: drifts.length > 0 ? median(drifts) : null,
+    wall_ms: Math.max(...answers.map(({ wall_ms }) => wall_ms)),
+    kernels,
+  };
 }
 
 /**
- * @param {{budgetMs: number, threads: number, seed: number, onProgress: Function,
- *          checkpoint: (work: Promise<any>) => Promise<any>}} options
- *   `checkpoint` rejects when the probe is aborted or out of time.
+ * @param {{budgetMs: number, threads: number, seed: number, kernels: string[], onProgress: Function,
+ *          checkpoint: (work: Promise<any>) => Promise<any>, problems: string[]}} options
+ *   `kernels`: of KERNELS. `checkpoint` rejects when the probe is aborted or out of time.
  */
-export async function probeWasm({ budgetMs, threads: count, seed, onProgress, checkpoint }) {
+export async function probeWasm({ budgetMs, threads: asked, seed, kernels, onProgress, checkpoint, problems }) {
   const began = performance.now();
   const threads = [];
   try {
     const { module, compile_ms } = await checkpoint(compile());
-    let memory_bytes = 0;
-    let fill_ms = 0;
-    // The other threads share as much as the first has; 8 MiB is one full slice of a layer.
-    const each = Math.floor(WORKER_FLOATS / MIB / Math.max(1, count - 1)) * MIB;
-    const others = Math.max(8 * MIB, each);
-    for (let i = 0; i < count; i++) threads.push(new Thread());
-    const filled = await checkpoint(Promise.all(threads.map((thread, i) =>
-      thread.call("init", { module, seed: seed + 16 * i, bytes: i ? others : WORKER_FLOATS }))));
-    for (const answer of filled) {
-      memory_bytes += answer.memory_bytes;
-      fill_ms = Math.max(fill_ms, answer.fill_ms);
-    }
+    const meets = asked > 1 && kernels.includes("barrier") && globalThis.crossOriginIsolated === true;
+    const shared = meets ? new SharedArrayBuffer(256) : null;
+    if (shared) new Int32Array(shared)[32] = -1;
+    const filled = await checkpoint(start(threads, asked, { module, seed, shared }, problems));
     const start_ms = performance.now() - began;
+    const alone = kernels.filter((name) => name !== "barrier");
     onProgress({ backend: "wasm", step: "settle" });
-    const settled = await checkpoint(settle(threads, Math.max(360, budgetMs * 0.2)));
-    const left = Math.max(300, budgetMs - (performance.now() - began));
+    const settled = await settle(threads, alone, checkpoint);
+    const throttled = settled.settle.duty < THROTTLED;
+    const ms = budgetMs * (throttled ? THROTTLED_PHASE_SHARE : PHASE_SHARE);
     const phases = [];
-    const counts = count > 1 ? [1, count] : [1];
-    for (const n of counts) {
-      onProgress({ backend: "wasm", step: "measure", threads: n });
-      phases.push(await checkpoint(phase(threads, n, (0.9 * left) / counts.length, settled.full)));
+    for (const count of threads.length > 1 ? [1, threads.length] : [1]) {
+      onProgress({ backend: "wasm", step: "measure", threads: count });
+      const names = count > 1 && shared ? kernels : alone;
+      phases.push(await checkpoint(phase(threads, count, ms, names, settled.full, throttled)));
     }
     return {
-      available: true, reason: null, compile_ms, start_ms, fill_ms, memory_bytes,
-      settle: settled.settle, phases, wall_ms: performance.now() - began,
+      available: true, reason: null, compile_ms, start_ms,
+      fill_ms: Math.max(...filled.map(({ fill_ms }) => fill_ms)),
+      memory_bytes: filled.reduce((sum, { memory_bytes }) => sum + memory_bytes, 0),
+      settle: settled.settle, phases,
+      measure_ms: phases.reduce((sum, { wall_ms }) => sum + wall_ms, 0),
+      wall_ms: performance.now() - began,
     };
   } finally {
     for (const thread of threads) thread.end();

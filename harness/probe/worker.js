@@ -1,15 +1,23 @@
 // One probing thread: its own wasm memory, random data made on the spot, kernels run in slices.
 // Messages in: {op: "init" | "warm" | "run", ...}; every one is answered by one message, an error
-// by {error}. Driven by wasm.js.
+// by {error}. Driven by wasm.js, which also calls OPERATIONS itself where no worker can be started.
+import { dutyOf } from "./statistics.js";
 
 const MIB = 1 << 20;
 const PAGE = 65536;
 const DEPTH = 1024;
 const LAYER_COLUMNS = 2048; // with DEPTH: 8 MiB as fp32, about a layer's matrix of a small model
 const DOT_BLOCKS = DEPTH / 32;
-const CHAIN_WIDTH = 1024;
+const K_BLOCKS = DEPTH / 256;
+const WIDTH = 1024;
 const CHAIN_ROUNDS = 200;
+const SMALL_ROUNDS = 200;
 const GEMM_COLUMNS = 512;
+const HEAD_WIDTH = 128;
+const HEAD_TOKENS = 256;
+/** Of a slice, how much the warm-up runs: small, so that the compiler sees many calls. */
+const WARM_SHARE = 1 / 32;
+const WARM_HEAD_SHARE = 1 / 128;
 
 /** @type {Record<string, Function>} */
 let kernels;
@@ -17,13 +25,18 @@ let kernels;
 let at;
 let floatBytes = 0;
 let weightBytes = 0;
+/** @type {Int32Array | null} [arrived, phase, last phase], one a cache line; shared by all threads */
+let meeting = null;
 
-/** Turns through the quantised weights, so that successive slices read different ones. */
+/** Turns through memory, so that successive slices read different parts of it. */
 let turn = 0;
-function weights(bytes) {
-  const places = Math.floor(weightBytes / bytes);
-  return at.weights + (turn++ % Math.max(1, places)) * bytes;
+function place(bytes, size) {
+  return (turn++ % Math.max(1, Math.floor(size / bytes))) * bytes;
 }
+const weights = (bytes) => at.weights + place(bytes, weightBytes);
+const floats = (bytes) => at.floats + place(bytes, floatBytes);
+/** Formats in which any bits do as weights walk all of the memory. */
+const anywhere = (bytes) => at.weights + place(bytes, weightBytes + floatBytes);
 
 /** Expands and multiplies `columns` columns; returns the bytes of quantised weights. */
 function matmul(bits, columns) {
@@ -47,34 +60,50 @@ function fp16(columns) {
   return bytes;
 }
 
-function dot(bits, share) {
-  const rowBytes = DOT_BLOCKS * (bits === 4 ? 18 : 34);
-  const rows = multiple(Math.min(8192, weightBytes / rowBytes) * share, 1);
-  const bytes = rows * rowBytes;
-  const kernel = bits === 4 ? kernels.dot_int4 : kernels.dot_int8;
-  kernel(at.y, weights(bytes), at.packed, rows, DOT_BLOCKS);
+/** `rows` rows of DEPTH weights of `bits`, stored in `rowBytes` each. */
+function dot(rows, bits, rowBytes, kernel) {
+  kernel(anywhere(rows * rowBytes), rows);
   return (rows * DEPTH * bits) / 8;
 }
 
 function gemm(rows, columns) {
-  const bytes = columns * DEPTH * 4;
-  const places = Math.max(1, Math.floor(floatBytes / bytes));
-  kernels.gemm(at.y, at.x, at.floats + (turn++ % places) * bytes, at.panel, rows, columns, DEPTH);
+  kernels.gemm(at.y, at.x, floats(columns * DEPTH * 4), at.panel, rows, columns, DEPTH);
   return 2 * rows * columns * DEPTH;
 }
 
 function stream(bytes) {
-  const places = Math.max(1, Math.floor(floatBytes / bytes));
-  kernels.stream(at.floats + (turn++ % places) * bytes, bytes);
+  kernels.stream(floats(bytes), bytes);
   return bytes;
 }
 
+/** Within the floats, so that they stay ordinary numbers. */
+function copy(bytes) {
+  const from = place(bytes, floatBytes / 2);
+  kernels.copy(at.floats + floatBytes / 2 + from, at.floats + from, bytes);
+  return bytes;
+}
+
+function attention(heads) {
+  const bytes = 2 * HEAD_TOKENS * HEAD_WIDTH * 4;
+  for (let i = 0; i < heads; i++) {
+    const keys = floats(bytes);
+    kernels.attention(at.y, at.x, keys, keys + bytes / 2, at.panel, HEAD_TOKENS, HEAD_WIDTH);
+  }
+  return heads * bytes;
+}
+
 function chain(rounds) {
-  kernels.chain(at.chain, CHAIN_WIDTH, rounds);
+  kernels.chain(at.work, WIDTH, rounds);
   return 3 * rounds;
 }
 
+function smallOps(rounds) {
+  kernels.small_ops(at.layer, WIDTH, rounds);
+  return rounds;
+}
+
 const multiple = (value, of) => Math.max(of, Math.floor(value / of) * of);
+const bytesOf = { int8: DOT_BLOCKS * 34, int4: DOT_BLOCKS * 18, q4_k: K_BLOCKS * 144 };
 /** A slice of each kernel, its size scaled by `share` (0..1]; returns the work done. */
 const SLICES = {
   int4_layer: (share) => matmul(4, multiple(LAYER_COLUMNS * share, 16)),
@@ -85,88 +114,171 @@ const SLICES = {
   gemm_m16: (share) => gemm(16, multiple(GEMM_COLUMNS * share, 16)),
   gemm_m64: (share) => gemm(64, multiple(GEMM_COLUMNS * share, 16)),
   dequant_int4: (share) => expandOnly(multiple(LAYER_COLUMNS * share, 16)),
-  dot_int4: (share) => dot(4, share),
-  dot_int8: (share) => dot(8, share),
   fp16_head: (share) => fp16(multiple((weightBytes / 2 / DEPTH) * share, 16)),
   stream: (share) => stream(multiple(Math.min(16 * MIB, floatBytes) * share, 64)),
+  copy: (share) => copy(multiple(4 * MIB * share, 64)),
+  attention: (share) => attention(multiple(32 * share, 1)),
+  small_ops: (share) => smallOps(multiple(SMALL_ROUNDS * share, 1)),
+  dot_int4: (share) => dot(multiple(8192 * share, 1), 4, bytesOf.int4, (w, rows) =>
+    kernels.dot_int4(at.y, w, at.packed, rows, DOT_BLOCKS)),
+  dot_int8: (share) => dot(multiple(8192 * share, 1), 8, bytesOf.int8, (w, rows) =>
+    kernels.dot_int8(at.y, w, at.packed, rows, DOT_BLOCKS)),
+  dot_q4_k: (share) => dot(multiple(8192 * share, 1), 4, bytesOf.q4_k, (w, rows) =>
+    kernels.dot_q4_k(at.y, w, at.k_packed, rows, K_BLOCKS)),
+  simd_int8: (share) => dot(multiple(8192 * share, 4), 8, DEPTH, (w, rows) =>
+    kernels.simd_int8(at.y, w, at.packed, rows, DEPTH, 0.01)),
+  simd_int4: (share) => dot(multiple(8192 * share, 4), 4, DEPTH / 2, (w, rows) =>
+    kernels.simd_int4(at.y, w, at.packed, rows, DEPTH, 0.01)),
 };
 
-function init({ module, seed, bytes }) {
+/** Addresses of everything, one behind the other, each on a line of its own; the last is the end. */
+function layout(sizes) {
+  const addresses = {};
+  let next = 2 * PAGE;
+  for (const [name, bytes] of Object.entries(sizes)) {
+    addresses[name] = next;
+    next += Math.ceil(bytes / 64) * 64;
+  }
+  return { addresses, end: next };
+}
+
+/** The activations of dot_q4_k: scales near 0.01, bytes at random, and their sums. */
+function packK(buffer) {
+  for (let block = 0; block < K_BLOCKS; block++) {
+    const start = at.k_packed + block * 292;
+    const view = new DataView(buffer, start, 292);
+    view.setFloat32(0, 0.01, true);
+    for (let i = 0; i < 16; i++) {
+      const part = new Int8Array(buffer, start + 4 + 16 * i, 16);
+      view.setInt16(260 + 2 * i, part.reduce((sum, value) => sum + value, 0), true);
+    }
+  }
+}
+
+function init({ module, seed, bytes, shared }) {
   const began = performance.now();
   floatBytes = bytes;
   weightBytes = bytes / 4; // as many 8-bit weights as there are floats
-  at = { weights: 2 * PAGE };
-  at.floats = at.weights + weightBytes;
-  at.scales = at.floats + floatBytes;
-  at.x = at.scales + floatBytes / 32;
-  at.y = at.x + 64 * DEPTH * 4;
-  at.panel = at.y + Math.max(floatBytes / DEPTH, 64 * GEMM_COLUMNS * 4);
-  at.packed = at.panel + 128 * 128 * 4;
-  at.chain = at.packed + DOT_BLOCKS * 34 + 64 - ((DOT_BLOCKS * 34) % 64);
-  const end = at.chain + 3 * CHAIN_WIDTH * 4;
+  meeting = shared ? new Int32Array(shared) : null;
+  const { addresses, end } = layout({
+    weights: weightBytes,
+    floats: floatBytes,
+    scales: floatBytes / 32,
+    x: 64 * DEPTH * 4,
+    y: Math.max(floatBytes / DEPTH, 64 * GEMM_COLUMNS * 4),
+    panel: 128 * 128 * 4,
+    packed: DOT_BLOCKS * 34,
+    k_packed: K_BLOCKS * 292,
+    work: 3 * WIDTH * 4,
+    layer: 14 * WIDTH * 4,
+  });
+  at = addresses;
   const memory = new WebAssembly.Memory({ initial: Math.ceil(end / PAGE) });
   kernels = new WebAssembly.Instance(module, { env: { memory } }).exports;
-  kernels.fill_bytes(at.weights, weightBytes / 8, seed);
+  const anyBits = 0xffffffff;
+  // Memory never written reads several times too fast, so all of it is. Floats by their bits: the
+  // sign and the fraction at random, magnitudes in [2^-7, 2^-6).
+  kernels.fill_words(at.weights, weightBytes / 8, seed, anyBits, 0);
+  kernels.fill_words(at.floats, floatBytes / 8, seed + 5, 0x807fffff, 0x3c000000);
   kernels.fill_floats(at.scales, floatBytes / 128, seed + 1, 0.005, 0.015);
   kernels.fill_floats(at.x, 64 * DEPTH, seed + 2, -0.5, 0.5);
-  kernels.fill_bytes(at.packed, (DOT_BLOCKS * 34) / 8, seed + 3);
-  kernels.fill_floats(at.chain, 3 * CHAIN_WIDTH, seed + 4, 0.5, 1.5);
-  // Memory never written reads several times too fast: expand real weights over all of it.
-  const columns = floatBytes / 4 / DEPTH;
-  kernels.dequant_int4(at.floats, at.weights, at.scales, columns, DEPTH);
+  kernels.fill_words(at.packed, (DOT_BLOCKS * 34) / 8, seed + 3, anyBits, 0);
+  kernels.fill_words(at.k_packed, (K_BLOCKS * 292) / 8, seed + 6, anyBits, 0);
+  packK(memory.buffer);
+  kernels.fill_floats(at.work, 3 * WIDTH, seed + 4, 0.5, 1.5);
+  kernels.fill_floats(at.layer, 14 * WIDTH, seed + 7, 0.5, 1.5);
   return { memory_bytes: memory.buffer.byteLength, fill_ms: performance.now() - began };
 }
 
 /**
- * Runs small slices of all kernels in turn for `ms`; small, so that the JIT sees many calls. The
- * best time of each, scaled to a full slice: what it will take once it is compiled and undisturbed.
+ * Runs small slices of the named kernels in turn for `ms`. `full_slice_ms`: the best time of each,
+ * scaled to a full slice: what it will take once it is compiled and undisturbed.
  */
-function warm({ ms }) {
+function warm({ ms, names }) {
   const began = performance.now();
   const full_slice_ms = {};
+  const slices = [];
   let rounds = 0;
+  let begin = began;
   do {
-    for (const [name, slice] of Object.entries(SLICES)) {
-      const share = name.endsWith("_head") ? 1 / 128 : 1 / 32;
-      const start = performance.now();
-      slice(share);
-      const full = (performance.now() - start) / share;
-      full_slice_ms[name] = Math.min(full_slice_ms[name] ?? Infinity, full);
+    for (const name of names) {
+      const share = name.endsWith("_head") ? WARM_HEAD_SHARE : WARM_SHARE;
+      SLICES[name](share);
+      const end = performance.now();
+      slices.push({ kernel: name, begin, end });
+      full_slice_ms[name] = Math.min(full_slice_ms[name] ?? Infinity, (end - begin) / share);
+      begin = end;
     }
     rounds++;
   } while (performance.now() - began < ms);
-  return { rounds, wall_ms: performance.now() - began, full_slice_ms };
+  return { rounds, wall_ms: begin - began, duty: dutyOf(slices), full_slice_ms };
+}
+
+/** Waits until all `count` threads are here, turning on the spot as engines do. The phase that ended. */
+function meet(count) {
+  const phase = Atomics.load(meeting, 16);
+  if (Atomics.add(meeting, 0, 1) === count - 1) {
+    Atomics.store(meeting, 0, 0);
+    Atomics.add(meeting, 16, 1);
+  } else {
+    while (Atomics.load(meeting, 16) === phase);
+  }
+  return phase;
 }
 
 /**
- * Runs each window's kernel until the window ends. `windows`: [kernel, round, share, end], `end` in
- * ms after `start` (epoch ms), the same in all workers, so that they run the same kernel together.
+ * Meets the other threads until the window ends; the leader says which meeting is the last, before
+ * it goes there. The first one, which waits for the slowest to arrive, is not counted.
  */
-function run({ start, windows }) {
-  const clock = () => performance.timeOrigin + performance.now() - start;
-  const slices = [];
-  const last = windows[windows.length - 1][3];
-  while (clock() < 0);
-  for (const [name, round, share, end] of windows) {
-    // An overrun window still gets one slice, unless the phase is over and the kernel has run before.
-    if (round > 0 && clock() >= last) continue;
-    let begin = clock();
-    do {
-      const work = SLICES[name](share);
-      const now = clock();
-      slices.push([name, round, begin, now, work]);
-      begin = now;
-    } while (begin < end);
+function barrier(leader, count, ended) {
+  meet(count);
+  const began = performance.now();
+  for (let met = 1; ; met++) {
+    // The clock costs about as much as a meeting that goes well.
+    if (leader && met % 8 === 0 && ended()) Atomics.store(meeting, 32, Atomics.load(meeting, 16));
+    if (meet(count) === Atomics.load(meeting, 32)) return { met, ms: performance.now() - began };
   }
-  return { slices };
 }
 
-const OPERATIONS = { init, warm, run };
-
-self.onmessage = ({ data }) => {
-  try {
-    self.postMessage({ id: data.id, ...OPERATIONS[data.op](data) });
-  } catch (error) {
-    self.postMessage({ id: data.id, error: `${error?.name}: ${error?.message}` });
+/**
+ * Runs each window's kernel until the window ends. `windows`: {kernel, round, share, end}, `end` in
+ * ms after `start` (epoch ms), the same in all workers, so that they run the same kernel together.
+ * Round 0 is a rehearsal: one slice each. `barrier` windows are run only by `count` threads together.
+ */
+function run({ start, windows, count, leader }) {
+  const clock = () => performance.timeOrigin + performance.now() - start;
+  const slices = [];
+  const barriers = [];
+  const last = windows[windows.length - 1].end;
+  while (clock() < 0);
+  for (const { kernel, round, share, end } of windows) {
+    if (kernel === "barrier") {
+      // All threads have to come, also those that are late.
+      const { met, ms } = barrier(leader, count, () => clock() >= end);
+      if (round > 0) barriers.push({ round, met, ms });
+      continue;
+    }
+    // An overrun window still gets one slice, unless the time is up and the kernel has run before.
+    if (round === 0 ? clock() >= last / 3 : round > 1 && clock() >= last) continue;
+    let begin = clock();
+    do {
+      const work = SLICES[kernel](share);
+      const now = clock();
+      if (round > 0) slices.push({ kernel, round, begin, end: now, work });
+      begin = now;
+    } while (round > 0 && begin < end);
   }
-};
+  return { slices, barriers, wall_ms: clock() };
+}
+
+export const OPERATIONS = { init, warm, run };
+
+if (typeof WorkerGlobalScope !== "undefined" && self instanceof WorkerGlobalScope) {
+  self.onmessage = ({ data }) => {
+    try {
+      self.postMessage(OPERATIONS[data.op](data));
+    } catch (error) {
+      self.postMessage({ error: `${error?.name}: ${error?.message}` });
+    }
+  };
+}

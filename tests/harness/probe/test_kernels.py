@@ -72,9 +72,9 @@ def test_the_module_exports_what_the_worker_calls() -> None:
     called = set(re.findall(r"kernels\.(\w+)\b", (PACKAGE / "worker.js").read_text()))
     defined = set(re.findall(r"EXPORT\((\w+)\)", (PACKAGE / "kernels.c").read_text())) - {"name"}
     assert called == defined
-    assert len(called) == 10
+    assert len(called) == 16
     assert all(name.encode() in module for name in called)
-    assert len(module) < 16_384
+    assert len(module) < 24_576
 
 
 @pytest.mark.integration
@@ -152,6 +152,99 @@ def test_dot(call: Call, kernel: str) -> None:
 
 
 @pytest.mark.integration
+def test_dot_q4_k(call: Call) -> None:
+    rows, blocks = 5, 3
+    weights = random().integers(0, 256, (rows, blocks, 144), np.uint8)
+    values = random(1).integers(-127, 128, (blocks, 256)).astype(np.int8)
+    factors = random(2).random(blocks, np.float32)
+    sums = values.reshape(blocks, 16, 16).sum(axis=-1).astype(np.int16)
+    x = np.concatenate(
+        [factors[:, None].view(np.uint8), values.view(np.uint8), sums.view(np.uint8)], axis=-1
+    )
+    out = call("dot_q4_k", rows * 4, ["out", "w", "x", rows, blocks], w=weights, x=x)
+
+    packed = weights[..., 4:16].astype(np.int64)
+    low, high = packed[..., :4], packed[..., 4:8]
+    scales = np.concatenate([low & 63, packed[..., 8:] & 15 | (low >> 6) << 4], axis=-1)
+    minima = np.concatenate([high & 63, packed[..., 8:] >> 4 | (high >> 6) << 4], axis=-1)
+    nibbles = weights[..., 16:].reshape(rows, blocks, 4, 32)
+    weight = np.stack([nibbles & 15, nibbles >> 4], axis=3).reshape(rows, blocks, 8, 32)
+    real = (
+        scale(weights[..., 0:2])[..., None, None] * scales[..., None] * weight
+        - scale(weights[..., 2:4])[..., None, None] * minima[..., None]
+    )
+    expected = (real.reshape(rows, blocks, 256) * values * factors[:, None]).sum(axis=(1, 2))
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("bits", [8, 4])
+def test_simd_products_of_four_rows(call: Call, bits: int) -> None:
+    rows, depth = 8, 48
+    limit = 1 << (bits - 1)
+    weights = random().integers(-limit, limit, (rows, depth)).astype(np.int8)
+    x = random(1).integers(-128, 128, depth).astype(np.int8)
+    eights = weights.reshape(rows // 4, 4, depth // 8, 8).transpose(0, 2, 1, 3)
+    packed = eights
+    if bits == 4:
+        low, high = eights[:, 0::2], eights[:, 1::2]
+        packed = (low & 15) | (high << 4)
+    packed = np.ascontiguousarray(packed)
+    out = call(f"simd_int{bits}", rows * 4, ["out", "w", "x", rows, depth, 0.5], w=packed, x=x)
+    np.testing.assert_allclose(out, 0.5 * (weights.astype(np.int64) @ x.astype(np.int64)))
+
+
+@pytest.mark.integration
+def test_attention_at_one_token(call: Call) -> None:
+    tokens, width = 24, 32
+    q = random().standard_normal(width, np.float32)
+    keys = random(1).standard_normal((tokens, width), np.float32)
+    values = random(2).standard_normal((tokens, width), np.float32)
+    out = call(
+        "attention", width * 4, ["out", "q", "k", "v", "panel", tokens, width],
+        q=q, k=keys, v=values,
+    )  # fmt: skip
+    weight = np.exp(keys @ q / np.sqrt(width))
+    np.testing.assert_allclose(out, weight / weight.sum() @ values, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.integration
+def test_small_operations_of_a_layer(call: Call) -> None:
+    n = 256
+    work = random().random(14 * n, np.float32) + np.float32(0.5)
+    out = call("small_ops", work.nbytes, ["out", n, 3], out=work)
+    x, gains, gates = (
+        part.astype(np.float64) for part in (work[:n], work[n : 2 * n], work[2 * n : 5 * n])
+    )
+
+    def norm(values: NDArray[Any]) -> NDArray[Any]:
+        normed: NDArray[Any] = values / np.sqrt((values * values).mean() + 1e-6) * gains
+        return normed
+
+    for _ in range(3):
+        first = norm(x)
+        second = norm(first)
+        x = 0.5 * (x + second)
+    np.testing.assert_allclose(out[:n], x, rtol=1e-4)
+    scores = np.exp(first[:256] - first[:256].max())
+    np.testing.assert_allclose(out[6 * n : 6 * n + 256], scores / scores.sum(), rtol=5e-3)
+    active = gates * gates / (1 + np.exp(-1.702 * gates))
+    np.testing.assert_allclose(out[7 * n : 10 * n], active, rtol=5e-3)
+    blocks = out[10 * n :].view(np.uint8)[: 3 * n // 32 * 34].reshape(-1, 34)
+    rounded = blocks[:, 2:].view(np.int8).astype(np.float64)
+    wide = out[7 * n : 10 * n].reshape(-1, 32).astype(np.float64)
+    most = np.abs(wide).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(rounded, np.trunc(wide * 127 / most), atol=1)
+
+
+@pytest.mark.integration
+def test_copy(call: Call) -> None:
+    data = random().integers(0, 256, 4096, np.uint8)
+    out = call("copy", 4096, ["out", "d", 4096], d=data)
+    np.testing.assert_array_equal(out.view(np.uint8), data)
+
+
+@pytest.mark.integration
 def test_stream_reads_everything(raw: Callable[..., dict[str, Any]]) -> None:
     data = random().integers(0, 1 << 32, 1024, np.uint32)
     total = raw("stream", 64, ["d", data.nbytes], d=data)["value"]
@@ -181,4 +274,13 @@ def test_random_data_is_seeded_and_in_range(call: Call) -> None:
     assert not np.array_equal(first, other)
     assert first.min() >= 0.25
     assert first.max() < 0.5
-    assert len(np.unique(call("fill_bytes", 4096, ["out", 512, 5]).view(np.uint64))) == 512
+    words = call("fill_words", 4096, ["out", 512, 5, 0xFFFFFFFF, 0]).view(np.uint64)
+    assert len(np.unique(words)) == 512
+
+
+@pytest.mark.integration
+def test_random_bits_can_be_made_ordinary_floats(call: Call) -> None:
+    made = call("fill_words", 4096, ["out", 512, 5, 0x807FFFFF, 0x3C000000])
+    assert np.abs(made).min() >= 2**-7
+    assert np.abs(made).max() < 2**-6
+    assert 0.3 < (made < 0).mean() < 0.7

@@ -21,7 +21,8 @@ RUN = """async (options) => {
 SMALL = {"budgetMs": 600, "threads": 2}
 WASM_KERNELS = {
     "int4_head", "int4_layer", "int8_head", "int8_layer", "chain", "gemm_m64", "gemm_m16",
-    "dequant_int4", "dot_int4", "dot_int8", "fp16_head", "stream",
+    "dequant_int4", "dot_int4", "dot_int8", "dot_q4_k", "simd_int8", "simd_int4", "fp16_head",
+    "small_ops", "attention", "stream", "copy",
 }  # fmt: skip
 
 
@@ -30,8 +31,8 @@ def run(page: Any, **options: Any) -> tuple[ProbeReport, list[dict[str, Any]]]:
     return parse_report(answer["report"]), answer["events"]
 
 
-def assert_measured(phase: Phase) -> None:
-    assert set(phase.kernels) == WASM_KERNELS
+def assert_measured(phase: Phase, names: set[str] = WASM_KERNELS) -> None:
+    assert set(phase.kernels) == names
     for name, kernel in phase.kernels.items():
         units = [kernel.bytes_per_s, kernel.flops_per_s, kernel.op_us]
         figures = [unit for unit in units if unit is not None]
@@ -51,9 +52,14 @@ def test_wasm_is_measured_with_and_without_isolation(isolated: bool) -> None:
     assert wasm is not None
     assert wasm.available
     assert [phase.threads for phase in wasm.phases] == [1, 2]
-    for phase in wasm.phases:
-        assert_measured(phase)
+    assert_measured(wasm.phases[0])
+    assert_measured(wasm.phases[1], WASM_KERNELS | ({"barrier"} if isolated else set()))
     assert 0 < wasm.memory_bytes <= 200_000_000
+    assert report.version == 2
+    assert wasm.settle.windows >= 3
+    assert report.settle is not None
+    assert report.settle.wall_ms == wasm.settle.wall_ms
+    assert report.measure_ms == wasm.measure_ms == sum(phase.wall_ms for phase in wasm.phases)
     assert {"backend": "wasm", "step": "measure", "threads": 2} in events
     assert report.backends.webgpu is None
 
@@ -173,6 +179,52 @@ def test_an_abort_ends_it(when: str) -> None:
     assert answer == {"name": "AbortError", "alive": 0}
 
 
+def test_only_the_kernels_asked_for_are_measured() -> None:
+    asked = ["dot_int8", "barrier", "no such kernel", "small_ops", "gemv_int8"]
+    with opened(isolated=True) as page:
+        report, _ = run(page, backends=["wasm"], kernels=asked)
+    assert report.problems == ["unknown kernel: no such kernel"]
+    wasm = report.backends.wasm
+    assert wasm is not None
+    assert wasm.available, wasm.reason
+    assert_measured(wasm.phases[0], {"dot_int8", "small_ops"})
+    assert_measured(wasm.phases[1], {"dot_int8", "small_ops", "barrier"})
+
+
+def test_a_backend_without_the_kernels_asked_for_says_so() -> None:
+    with opened() as page:
+        report, _ = run(page, backends=["wasm"], kernels=["submit"])
+    wasm = report.backends.wasm
+    assert wasm is not None
+    assert not wasm.available
+    assert wasm.reason == "none of its kernels was asked for"
+
+
+@pytest.mark.parametrize("how", ["thrown", "event"])
+def test_without_workers_the_page_measures_itself(how: str) -> None:
+    refuse = {
+        "thrown": """() => {
+          globalThis.Worker = class { constructor() { throw new Error("refused"); } };
+        }""",
+        "event": """() => {
+          globalThis.Worker = class {
+            constructor() { setTimeout(() => this.onerror({ message: "refused" })); }
+            postMessage() {}
+            terminate() {}
+          };
+        }""",
+    }
+    with opened(isolated=True) as page:
+        page.evaluate(refuse[how])
+        report, _ = run(page, backends=["wasm"])
+    wasm = report.backends.wasm
+    assert wasm is not None
+    assert wasm.available, wasm.reason
+    assert [phase.threads for phase in wasm.phases] == [1]
+    assert_measured(wasm.phases[0])
+    assert [problem for problem in report.problems if "the page's own thread" in problem]
+
+
 def test_an_unknown_backend_is_reported() -> None:
     with opened() as page:
         answer = page.evaluate(RUN, {**SMALL, "backends": ["abacus"]})
@@ -182,6 +234,9 @@ def test_an_unknown_backend_is_reported() -> None:
 
 def test_many_threads_stay_within_the_memory_bound() -> None:
     with opened() as page:
+        page.evaluate(
+            "Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', { value: 64 })"
+        )
         report, _ = run(page, backends=["wasm"], threads=64)
     wasm = report.backends.wasm
     assert wasm is not None

@@ -86,7 +86,7 @@ MEDIAN = "backends.wasm.phases.0.kernels.int4_head.bytes_per_s.median"
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        ("version", 2, "version"),
+        ("version", 3, "version"),
         ("version", "1", "version"),
         ("surprise", 1, "surprise"),
         (MEDIAN, -1.0, "median"),
