@@ -56,9 +56,10 @@ def estimated_app_memory(memory: int) -> int:
 
 
 def problems(profile: Profile) -> list[str]:
-    """What is wrong with a phone's profile, each as `key: reason`; nothing for other kinds."""
+    """What is wrong with a profile, each as `key: reason`: a phone's, or a spec sheet's."""
     if profile.kind != "android":
-        return []
+        # A spec sheet is nothing but its facts; other profiles may have none.
+        return list(_sources(profile)) if profile.spec_sheet_only else []
     found = [*_facts(profile), *_sources(profile), *_identity(profile)]
     if profile.screen:
         found += _screen(profile.screen)

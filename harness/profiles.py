@@ -177,6 +177,9 @@ class Profile(_Section):
     android: AndroidSection | None = None
     ios: IosSection | None = None
     expect: ExpectSection = ExpectSection()
+    spec_sheet_only: bool = Field(
+        default=False, strict=True, description="its figures are known, and no live device is it"
+    )
     notes: str = ""
 
     @model_validator(mode="after")
@@ -185,6 +188,9 @@ class Profile(_Section):
             raise ValueError("an [android] section belongs to kind = 'android', and only there")
         if (self.kind == "ios") != (self.ios is not None):
             raise ValueError("an [ios] section belongs to kind = 'ios', and only there")
+        if self.spec_sheet_only and self.kind != "desktop":
+            # A phone is recognised by what it says of itself; any desktop would be "this machine".
+            raise ValueError("spec_sheet_only: is for kind = 'desktop'; phones have their match")
         return self
 
     @property

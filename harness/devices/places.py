@@ -1,8 +1,8 @@
 """Which live device a profile stands for here and now, how it is leased, and how it is opened.
 
-A desktop profile is this machine. An Android profile is whichever attached phone matches it, or,
-with `--emulate`, a virtual phone that this run starts and ends. An iOS profile is a device behind
-an Appium server.
+A desktop profile is this machine, unless it is a spec sheet only: then it is no device. An Android
+profile is whichever attached phone matches it, or, with `--emulate`, a virtual phone that this run
+starts and ends. An iOS profile is a device behind an Appium server.
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ class PlacesSettings:
 
 def unusable(profile: Profile, settings: PlacesSettings) -> str | None:
     """Why a profile cannot be used on this machine now, or `None`."""
+    if profile.spec_sheet_only:
+        return str(
+            UserError(
+                "spec sheet only: another machine, of which its figures are known",
+                f"tierlab predict --device={profile.id} --model=gemma-2b",
+            )
+        )
     match profile.kind:
         case "desktop":
             return _unusable_desktop(profile)

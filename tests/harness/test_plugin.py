@@ -39,7 +39,9 @@ pytest_plugins = ("pytester",)
 
 ROOT = SUITES.parent
 PROFILES = tuple(load_profiles())
-DESKTOPS = tuple(p.id for p in load_profiles().values() if p.kind == "desktop")
+DESKTOPS = tuple(
+    p.id for p in load_profiles().values() if p.kind == "desktop" and not p.spec_sheet_only
+)
 
 # A suite in place of the real ones: nothing is started. `stub` is loaded in xdist's workers too.
 STUB = """

@@ -60,6 +60,15 @@ def test_a_shipped_phone_is_sound(phone: Profile) -> None:
     assert problems(phone) == []
 
 
+@pytest.mark.parametrize(
+    "sheet", [p for p in SHIPPED.values() if p.spec_sheet_only], ids=lambda sheet: sheet.id
+)
+def test_a_shipped_spec_sheet_names_its_sources(sheet: Profile) -> None:
+    assert problems(sheet) == []
+    without = sheet.hardware.model_copy(update={"sources": (), "unverified": ()})
+    assert problems(sheet.model_copy(update={"hardware": without}))
+
+
 def test_no_phone_is_two_profiles() -> None:
     assert clashes(SHIPPED.values()) == []
 

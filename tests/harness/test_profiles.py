@@ -157,6 +157,12 @@ def test_more_processors_may_be_seen_than_a_quota_fills(tmp_path: Path) -> None:
             id="unknown channel",
         ),
         pytest.param(
+            GOOD.replace("desktop", "ios").replace("[browser]", "spec_sheet_only = true\n[browser]")
+            + "[ios]\nproduct_types = ['iPhone17,5']",
+            ": spec_sheet_only: is for kind = 'desktop'; phones have their match",
+            id="a phone that is a spec sheet only",
+        ),
+        pytest.param(
             GOOD + "[expect]\ntier = 'best'",
             "expect.tier: input should be 'unsupported', 'low', 'medium' or 'high' (it is 'best')",
             id="unknown tier",

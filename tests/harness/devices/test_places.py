@@ -244,3 +244,16 @@ def test_why_no_phone_is_meant(lab: Lab) -> None:
     lab.attached = [[], [Found("1A2B", {})]]
     assert "adb sees no phone" in str(unusable(PIXEL, PlacesSettings()))
     assert unusable(PIXEL, PlacesSettings()) is None
+
+
+# ---- spec sheets ----
+
+
+def test_another_machine_s_spec_sheet_is_no_device_here() -> None:
+    sheets = [profile for profile in PROFILES.values() if profile.spec_sheet_only]
+    assert {"macbook-pro-m3", "macbook-pro-m4-max", "desktop-rdna4"} <= {p.id for p in sheets}
+    for profile in sheets:
+        reason = unusable(profile, PlacesSettings(emulate=True))
+        assert reason is not None
+        assert reason.startswith("spec sheet only: another machine")
+        assert f"tierlab predict --device={profile.id}" in reason
