@@ -267,16 +267,17 @@ def _with_margins(
 ) -> dict[str, Fits]:
     """The same with the margins of memory: an engine's own, or that of all together."""
     held = {recipe: _held(by_recipe[recipe], fits) for recipe, fits in fitted.items()}
-    together = margin(
+    together = _Held(
         [ratio for one in held.values() for ratio in one.ran],
         [ratio for one in held.values() for ratio in one.died],
     )
     for recipe, fits in fitted.items():
-        if Quantity.MEMORY in fits:
-            one = held[recipe]
-            enough = min(len(one.ran), len(one.died)) >= _OWN_MARGIN
-            value = _rounded(margin(one.ran, one.died) if enough else together)
-            fits[Quantity.MEMORY] = fits[Quantity.MEMORY].model_copy(update={"margin": value})
+        memory = fits.get(Quantity.MEMORY)
+        if memory is not None:
+            own = held[recipe]
+            used = own if min(len(own.ran), len(own.died)) >= _OWN_MARGIN else together
+            value = _rounded(margin(used.ran, used.died, memory.high))
+            fits[Quantity.MEMORY] = memory.model_copy(update={"margin": value})
     return fitted
 
 

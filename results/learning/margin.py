@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,35 +10,38 @@ if TYPE_CHECKING:
 
 # A dead tab is worse than a capable user who is refused: one of the former weighs as much as four.
 _DEATH: Final = 4.0
-# What the limit must leave where no load died: the peak varies by so much between loads.
-_NO_DEATHS: Final = 1.0
+# How far to stay off what was seen: peaks vary by more than this between loads.
+_DISTANCE: Final = 1.02
 
 
-def margin(ran: Sequence[float], died: Sequence[float]) -> float:
-    """The factor on the expected peak beyond which a load is refused.
+def margin(ran: Sequence[float], died: Sequence[float], believed: float) -> float:
+    """The factor on the expected peak: where the product exceeds the limit, a load is refused.
 
     Args:
         ran: limit / expected peak of each load that ran.
         died: the same of each that ran out of memory.
+        believed: the factor to take where trials do not speak against it: the upper end of the
+            band of measured / expected, which one load in twenty exceeds.
 
     Returns:
-        The middle (of logarithms) of the widest gap that parts the two best; 1 where none died,
-        and where none ran a little above the largest that died.
+        The factor nearest to that one in the gap between ratios that parts the two best.
     """
-    if not died:
-        return min([_NO_DEATHS, *ran])
-    if not ran:
-        return max(1.0, max(died) * 1.05)
+    low, high = _gap(ran, died, believed)
+    nearest = min(max(believed, low * _DISTANCE), high / _DISTANCE)
+    return nearest if low * _DISTANCE <= high / _DISTANCE else (low * high) ** 0.5
+
+
+def _gap(ran: Sequence[float], died: Sequence[float], believed: float) -> tuple[float, float]:
     places = sorted({*ran, *died})
-    bounds = [places[0] / 1.05, *places, places[-1] * 1.05]
-    gaps = list(itertools.pairwise(bounds))
+    if not places:
+        return believed / _DISTANCE, believed * _DISTANCE
+    bounds = [min(places[0], believed) / 2, *places, max(places[-1], believed) * 2]
 
     def rated(gap: tuple[float, float]) -> tuple[float, float]:
         low, high = gap
-        refused = sum(ratio < high for ratio in ran)
-        missed = sum(ratio > low for ratio in died)
-        cost = refused / len(ran) + _DEATH * missed / len(died)
-        return round(cost, 9), -high / low
+        refused = sum(ratio <= low for ratio in ran) / max(1, len(ran))
+        missed = sum(ratio >= high for ratio in died) / max(1, len(died))
+        away = max(low / believed, believed / high, 1.0)
+        return round(refused + _DEATH * missed, 9), away
 
-    low, high = min(gaps, key=rated)
-    return math.sqrt(low * high)
+    return min(itertools.pairwise(bounds), key=rated)

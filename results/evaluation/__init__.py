@@ -1,0 +1,1 @@
+"""How well predictions hold on devices and models that the fit has not seen."""
