@@ -32,6 +32,8 @@ _TIERS_AGREE: Final = 0.95
 _OVER_PROMISE: Final = 0.02
 _OOM_PRECISION: Final = 0.95
 _COVERAGE: Final = (0.85, 0.95)
+# Below 9.95 %, which is 10 % already.
+_ONE_DIGIT: Final = 0.0995
 
 
 def bounds(evaluation: Evaluation) -> list[Bound]:
@@ -57,7 +59,7 @@ def _errors(evaluation: Evaluation) -> Iterator[Bound]:
             yield Bound(
                 f"{errors.quantity}, {errors.group}",
                 f"{percent(errors.median)} and {percent(errors.p90)} (n = {errors.n})",
-                f"median <= {percent(median)}, p90 <= {percent(p90)}",
+                f"median <= {whole(median)}, p90 <= {whole(p90)}",
                 errors.median <= median and errors.p90 <= p90,
             )
 
@@ -68,13 +70,13 @@ def _tiers(evaluation: Evaluation) -> Iterator[Bound]:
             yield Bound(
                 "tiers of loads that ran",
                 f"{percent(found.tiers_agree)} of {found.ran} agree",
-                f">= {percent(_TIERS_AGREE)}",
+                f">= {whole(_TIERS_AGREE)}",
                 None if found.tiers_agree is None else found.tiers_agree >= _TIERS_AGREE,
             )
             yield Bound(
                 "over-promise",
                 f"{percent(found.over_promise)} of {found.judged}",
-                f"<= {percent(_OVER_PROMISE)}",
+                f"<= {whole(_OVER_PROMISE)}",
                 None if found.over_promise is None else found.over_promise <= _OVER_PROMISE,
             )
 
@@ -91,7 +93,7 @@ def _oom(evaluation: Evaluation) -> Iterator[Bound]:
             yield Bound(
                 "OOM precision",
                 percent(found.oom_precision),
-                f">= {percent(_OOM_PRECISION)}",
+                f">= {whole(_OOM_PRECISION)}",
                 None if found.oom_precision is None else found.oom_precision >= _OOM_PRECISION,
             )
 
@@ -106,19 +108,24 @@ def _coverage(evaluation: Evaluation) -> Iterator[Bound]:
             and errors.coverage is not None
         ):
             yield Bound(
-                f"coverage of {percent(COVERAGE)} intervals, {words(errors.quantity)}",
+                f"coverage of {whole(COVERAGE)} intervals, {words(errors.quantity)}",
                 percent(errors.coverage),
-                f"{percent(low)} to {percent(high)}",
+                f"{whole(low)} to {whole(high)}",
                 low <= round(errors.coverage, 3) <= high,
             )
 
 
 def percent(share: float | None) -> str:
-    """A share as people read it: 0.1234 is 12 %, and below 10 % with one digit more."""
+    """A share as people read it: 0.123 is 12 %, and below 10 % it has one digit more."""
     if share is None:
         return "-"
-    value = 100 * share
-    return f"{value:.1f} %" if abs(value) < 10 and round(value, 1) % 1 else f"{value:.0f} %"  # noqa: PLR2004
+    digits = 1 if 0 < abs(share) < _ONE_DIGIT else 0
+    return f"{100 * share:.{digits}f} %"
+
+
+def whole(share: float) -> str:
+    """A share of whole percents, as bounds are."""
+    return f"{100 * share:.0f} %"
 
 
 def words(name: str) -> str:

@@ -96,6 +96,13 @@ def group_of(observation: Observation, by: By) -> str:
 
 
 _SPLITS: Final = tuple(Split)
+_QUANTITIES: Final = (
+    Quantity.DECODE,
+    Quantity.PREFILL,
+    Quantity.FIRST_TOKEN,
+    Quantity.LOAD,
+    Quantity.MEMORY,
+)
 
 
 def _errors(tested: Tested, by: By) -> Iterable[Errors]:
@@ -107,13 +114,15 @@ def _errors(tested: Tested, by: By) -> Iterable[Errors]:
     )
     grouped: dict[tuple[str, Split, Quantity, str], list[Case]] = {}
     for case in tested.cases:
-        # Of the simpler rules only what compares with ours: all together, and by runtime.
         for group in (EVERYTHING, *_groups(case.observation, by)):
             grouped.setdefault((case.rule, case.split, case.quantity, group), []).append(case)
-    order = {name: place for place, name in enumerate([PROBE])}
-    for key in sorted(
-        grouped, key=lambda k: (_SPLITS.index(k[1]), order.get(k[0], 1), k[0], k[2], k[3])
-    ):
+
+    def place(key: tuple[str, Split, Quantity, str]) -> tuple[int, bool, str, int, bool, str]:
+        rule, split, quantity, group = key
+        ours, whole = rule == PROBE, group == EVERYTHING
+        return (_SPLITS.index(split), not ours, rule, _QUANTITIES.index(quantity), not whole, group)
+
+    for key in sorted(grouped, key=place):
         yield errors_of(grouped[key], key[3], measured[key[2], key[3]])
 
 
