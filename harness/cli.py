@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness import learning_commands
 from harness.devices.places import PlacesSettings
 from harness.emulation import commands as profile_commands
 from harness.emulation.phone import commands as phone_commands
@@ -53,6 +54,7 @@ examples:
   tierlab store import DIR             take what another host has measured
   tierlab outbox list                  what still has to be sent to InfluxDB
   tierlab regressions --by browser     what became worse, and since which build
+  tierlab accuracy                     how far predictions are off on devices left out
 """
 
 
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     outbox_commands.add_parser(commands)
     store_commands.add_parser(commands)
     dashboards_commands.add_parser(commands)
+    learning_commands.add_parser(commands)
 
     runs = commands.add_parser("runs", help="look at stored records")
     actions = runs.add_subparsers(title="actions", required=True, metavar="ACTION")

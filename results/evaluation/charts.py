@@ -24,6 +24,10 @@ _SPEEDS: Final = (Quantity.DECODE, Quantity.PREFILL)
 # Errors beyond it are all the same to a reader, and would press the others together.
 _LARGEST: Final = 3.0
 _LEAST: Final = 1e-3
+_SHAPES: Final = (
+    *("circle", "square", "cross", "diamond", "triangle-up", "triangle-down"),
+    *("triangle-left", "triangle-right", "stroke"),
+)
 
 
 def pictures(
@@ -148,7 +152,12 @@ def _by_rule(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _by_term(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
-        _bar(f"{a.runtime}: {a.term or 'all terms'}", words(a.quantity), a.median, a.p90)
+        _bar(
+            f"{a.runtime}: {f'without {a.term}' if a.term else 'all'}",
+            words(a.quantity),
+            a.median,
+            a.p90,
+        )
         for a in evaluation.ablations
     ]
 
@@ -197,10 +206,10 @@ def cost_chart(evaluation: Evaluation) -> dict[str, Any]:
         for cost in evaluation.costs
     ]
     log = {"type": "log"}
+    rules = [cost.rule for cost in evaluation.costs]
     return {
         "width": 440,
         "height": 260,
-        "padding": {"left": 5, "top": 5, "right": 130, "bottom": 5},
         "data": {"values": values},
         "encoding": {
             "x": {
@@ -216,20 +225,16 @@ def cost_chart(evaluation: Evaluation) -> dict[str, Any]:
                 "title": "median error of decode",
                 "axis": {"format": "%"},
             },
+            # By shape: some lie upon each other.
+            "shape": {
+                "field": "rule",
+                "scale": {"domain": rules, "range": list(_SHAPES[: len(rules)])},
+                "legend": {"columns": 3},
+            },
+            "color": {
+                "condition": {"test": "datum.ours", "value": COLOURS[0]},
+                "value": COLOURS[1],
+            },
         },
-        "layer": [
-            {
-                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
-                "encoding": {
-                    "color": {
-                        "condition": {"test": "datum.ours", "value": COLOURS[0]},
-                        "value": COLOURS[1],
-                    }
-                },
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 8},
-                "encoding": {"text": {"field": "rule"}},
-            },
-        ],
+        "mark": {"type": "point", "size": 90, "strokeWidth": 2.5, "opacity": 1},
     }

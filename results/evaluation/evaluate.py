@@ -36,7 +36,7 @@ class By(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Forecasts:
     """Everything that was foretold of what was left out."""
 
     observations: list[Observation]
@@ -45,11 +45,11 @@ class Tested:
     outcomes: list[Outcome]
 
 
-def test(observations: Sequence[Observation]) -> Tested:
+def foretell_all(observations: Sequence[Observation]) -> Forecasts:
     """Leave out each part in turn, and foretell it from the rest."""
     ordered = sorted(observations, key=lambda o: o.trial_id)
     every = [fold for split in Split for fold in folds(ordered, split)]
-    return Tested(
+    return Forecasts(
         observations=ordered,
         folds=every,
         cases=[c for fold in every for c in (*probe_cases(fold), *baseline_cases(fold))],
@@ -57,7 +57,7 @@ def test(observations: Sequence[Observation]) -> Tested:
     )
 
 
-def evaluate(tested: Tested, by: By = By.RUNTIME, history: Iterable[History] = ()) -> Evaluation:
+def evaluate(tested: Forecasts, by: By = By.RUNTIME, history: Iterable[History] = ()) -> Evaluation:
     """The figures of what was tested."""
     observations = tested.observations
     trusted = [o for o in observations if o.trusted]
@@ -105,7 +105,7 @@ _QUANTITIES: Final = (
 )
 
 
-def _errors(tested: Tested, by: By) -> Iterable[Errors]:
+def _errors(tested: Forecasts, by: By) -> Iterable[Errors]:
     measured = Counter(
         (quantity, group)
         for o in tested.observations

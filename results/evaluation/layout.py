@@ -215,8 +215,8 @@ def _costs(evaluation: Evaluation) -> Sheet:
         times = evaluation.load_seconds / evaluation.probe_seconds
         notes = [
             (
-                f"the probe takes {evaluation.probe_seconds:.2f} s (median) and no bytes, a full load"
-                f" {evaluation.load_seconds:.1f} s and {evaluation.load_bytes / _GB:.2f} GB:"
+                f"the probe takes {evaluation.probe_seconds:.2f} s (median) and no bytes, a full"
+                f" load {evaluation.load_seconds:.1f} s and {evaluation.load_bytes / _GB:.2f} GB:"
                 f" {times:.0f} times as long"
             )
         ]
@@ -272,8 +272,8 @@ def summary(evaluation: Evaluation) -> list[str]:
             f" {len(of.models)} models; the newest of {of.newest or 'an unknown day'}."
         ),
         (
-            "Errors are of tokens a second for prefill and decode, of seconds or bytes for the rest;"
-            " coverage is of intervals that should hold 9 times in 10."
+            "Errors are of tokens a second for prefill and decode, of seconds or bytes for the"
+            " rest; coverage is of intervals that should hold 9 times in 10."
         ),
     ]
 
