@@ -29,7 +29,8 @@ from harness.foresight import foresee
 from harness.models import find_model
 from harness.packages import packages_from
 from harness.probe.run import ProbeFailedError, run_probe
-from harness.trial import TrialSettings, memory_budget, run_trial
+from harness.runtimes import find_runtime
+from harness.trial import Probed, TrialSettings, memory_budget, probed, run_trial
 from harness.verdict import judge
 from harness.web.server import serve
 from harness.weights.cache import ArtifactCache
@@ -103,7 +104,7 @@ class Laboratory:
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
         self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
-        self._probes: dict[tuple[str, Path | None], ProbeReport] = {}
+        self._probes: dict[tuple[str, Path | None, str | None], ProbeReport] = {}
         self._apps: dict[tuple[str, AskedApp], Record] = {}
         self._binaries: dict[tuple[str, BinaryPlan], dict[Asked, Record]] = {}
         self._faults: dict[object, int] = {}
@@ -143,16 +144,26 @@ class Laboratory:
         """The run that everything here belongs to."""
         return self._settings.trial.run_id
 
-    def probe(self, profile: Profile, *, setup: Setup = AS_INSTALLED) -> ProbeReport:
-        """The probe report of a device; measured once a run and browser.
+    def probe(
+        self, profile: Profile, *, runtime: str | None = None, setup: Setup = AS_INSTALLED
+    ) -> ProbeReport:
+        """The probe report of a device; measured once a run, browser and engine.
+
+        Args:
+            profile: the device.
+            runtime: the engine that it is to speak for, in the time that there is; without one all
+                is measured, and each kernel less well.
+            setup: what it is run with in place of what is installed.
 
         Raises:
             ProbeFailedError: the probe gave no report.
         """
-        key = (profile.id, setup.browser)
+        key = (profile.id, setup.browser, runtime)
         while key not in self._probes:
             try:
-                self._probes[key] = self._on_device(profile, self._probe, setup)
+                self._probes[key] = self._on_device(
+                    profile, lambda device, server: self._probe(device, server, runtime), setup
+                )
             except ProbeFailedError as error:
                 # A lab that failed is nothing that the device did.
                 if not error.infra or not self._once_more(key, str(error)):
@@ -175,14 +186,17 @@ class Laboratory:
         self._say(f"the lab failed ({why}); once more")
         return True
 
-    async def _probe(self, device: Device, server: Server) -> ProbeReport:
+    async def _probe(self, device: Device, server: Server, runtime: str | None) -> ProbeReport:
         settings = self._settings.trial
+        asked = probed(find_runtime(runtime)) if runtime else Probed(("wasm", "webgpu"), None)
         return await run_probe(
             device,
             server,
             settings.results / "probes" / settings.run_id / device.profile.id,
             budget_ms=settings.probe_budget_ms,
             seed=settings.seed,
+            backends=asked.backends,
+            kernels=asked.kernels,
             progress=self._say,
         )
 
@@ -196,7 +210,7 @@ class Laboratory:
         async def budget(device: Device, _: Server) -> MemoryBudget:
             return memory_budget(profile, await device.facts())
 
-        report = self.probe(profile)
+        report = self.probe(profile, runtime=workload.runtime)
         return foresee(report, workload, self._on_device(profile, budget))
 
     def trials_of(self, profile: Profile, workload: Workload) -> list[Record]:

@@ -160,7 +160,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--probe-budget",
         type=int,
-        default=4000,
+        default=1200,
         metavar="MS",
         help="how long the zero-weight probe may measure (default: %(default)s)",
     )

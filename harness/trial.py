@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from harness.devices.profile_folder import persistent_profile
 from harness.errors import UserError
 from harness.evidence import Timeline
+from harness.foresight import demand_of
 from harness.load import Deadlines, full_load
 from harness.models import find_model
 from harness.native_load import native_load
 from harness.offline import offline_load
+from harness.probe.calibrated import shipped
 from harness.probe.predict import MemoryBudget, predict
 from harness.probe.run import ProbeFailedError, run_probe
+from harness.probe.terms import kernels_of
 from harness.recording import (
     artifact_record,
     conditions_of,
@@ -32,7 +35,7 @@ from harness.recording import (
     tiers_of,
 )
 from harness.runtimes import find_runtime
-from harness.runtimes.base import NativeRuntime, WebRuntime
+from harness.runtimes.base import NativeRuntime, WebRuntime, engine_on
 from harness.sources import find_source
 from harness.verdict import judge
 from harness.weights.cache import default_root
@@ -88,7 +91,7 @@ class TrialSettings:
     run_id: str
     results: Path
     deadlines: Deadlines = field(default_factory=Deadlines)
-    probe_budget_ms: int = 4000
+    probe_budget_ms: int = 1200
     seed: int = 1
     offline: bool = False
 
@@ -202,6 +205,7 @@ async def _foresee(
     if device.profile.kind != "desktop" and isinstance(runtime, NativeRuntime):
         here = f"{workload.runtime} runs on this machine, and not on {device.profile.name}"
         return Foreseen(_unsupported(here), obstacle=Kind.UNSUPPORTED)
+    asked = probed(runtime, workload.quantisation)
     try:
         report = known or await run_probe(
             device,
@@ -209,7 +213,8 @@ async def _foresee(
             bench.folder / "probe",
             budget_ms=bench.settings.probe_budget_ms,
             seed=bench.settings.seed,
-            backends=(probed_backend(runtime),),
+            backends=asked.backends,
+            kernels=asked.kernels,
             progress=bench.progress,
         )
     except ProbeFailedError as error:
@@ -218,12 +223,14 @@ async def _foresee(
         return Foreseen(_unsupported(reason), report, obstacle=Kind.UNSUPPORTED)
     artifact = artifact_source(runtime.recipe(model, workload.quantisation, report))
     _check_shape(artifact, model)
-    cost = runtime.cost(model, workload.quantisation, artifact, report)
-    return Foreseen(
-        predict(report, model, workload, cost, memory_budget(device.profile, host)),
+    prediction = predict(
         report,
-        artifact,
+        demand_of(workload, artifact.stored_bytes, runtime.threads(report)),
+        engine_on(runtime, workload.quantisation, report),
+        memory_budget(device.profile, host),
+        shipped(),
     )
+    return Foreseen(prediction, report, artifact)
 
 
 async def _load(bench: _Bench, foreseen: Foreseen, timeline: Timeline) -> Measurement:
@@ -336,12 +343,27 @@ def memory_budget(profile: Profile, host: HostFacts) -> MemoryBudget:
     return MemoryBudget(limit_bytes=host.memory_bytes, source="the host's memory")
 
 
-def probed_backend(runtime: Runtime) -> Literal["wasm", "webgpu"]:
-    """The side of the probe that speaks for an engine.
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the probe measures; without `kernels` all that there are."""
 
-    The browser's processors are those of an engine outside of it as well.
+    backends: tuple[Literal["wasm", "webgpu"], ...]
+    kernels: tuple[str, ...] | None
+
+
+def probed(runtime: Runtime, quantisation: str | None = None) -> Probed:
+    """What speaks for an engine, with weights stored in one way or in any that it takes.
+
+    Loading is the processor's work on every engine, and a browser's processors are those of an
+    engine outside of it as well: there is always a bit of the WebAssembly side.
     """
-    return "webgpu" if runtime.backend == "webgpu" else "wasm"
+    asked = runtime.quantisations if quantisation is None else (quantisation,)
+    engines = [(runtime.engine(name, gpu=gpu), name) for name in asked for gpu in (False, True)]
+    kernels = {"chain", "stream"}.union(*(kernels_of(engine, name) for engine, name in engines))
+    return Probed(
+        backends=("wasm", "webgpu") if runtime.backend == "webgpu" else ("wasm",),
+        kernels=tuple(sorted(kernels)),
+    )
 
 
 def load_job(

@@ -58,7 +58,7 @@ def run_in_turns(
         laboratory.say(
             f"{workload.runtime}: round {setup.mark.round + 1} of {ab.rounds}: {setup.mark.side}"
         )
-        report = laboratory.probe(profile, setup=setup)
+        report = laboratory.probe(profile, runtime=workload.runtime, setup=setup)
         done.append(laboratory.trial(profile, workload, report=report, setup=setup))
     return done
 

@@ -84,7 +84,7 @@ def load_in_turns(laboratory: Laboratory, profile: Profile, engine: str, rounds:
     """Load every artifact of an engine once a round."""
     asked = {side: workload(MODEL, side, engine) for side in sides()}
     records: dict[Side, list[Record]] = {side: [] for side in asked}
-    report = laboratory.probe(profile)  # one for all: it takes as long as a small load
+    report = laboratory.probe(profile, runtime=engine)  # one for all: it takes seconds
     for number in range(rounds):
         for place, (side, load) in enumerate(asked.items(), start=1):
             laboratory.say(

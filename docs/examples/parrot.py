@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from harness.probe.predict import Band, DecodeKernels, EngineCost, MemoryModel, PrefillKernels
+from harness.probe.recipe import (
+    FIRST_TOKEN_TERMS,
+    LOAD_TERMS,
+    MEMORY_TERMS,
+    EngineRecipe,
+    Factors,
+    Kernels,
+)
 from harness.runtimes.base import not_taken
 from harness.weights.onnx.recipe import OnnxRecipe
+from results.observation import Quantity
 
 if TYPE_CHECKING:
     from harness.models import Architecture
@@ -15,22 +23,27 @@ if TYPE_CHECKING:
     from harness.weights.artifact import Artifact
 
 # What the engine costs on top of a device's speed: data, each with where it is from.
-_COST: Final = EngineCost(
+_RECIPE: Final = EngineRecipe(
+    key="parrot/wasm",
     name="parrot/wasm",
     backend="wasm",
-    decode={"int4": DecodeKernels(body="int4_layer", head="int4_head")},
-    prefill={"int4": PrefillKernels(product="gemm_m16")},
-    operations_per_layer=0,
-    operations_fixed=1,
-    load_bytes_per_s=Band(0.1e9, 0.3e9, 2e9),
-    load_fixed_s=Band(0, 0.1, 1),
-    # It holds the file once, beside what an empty page takes.
-    memory=MemoryModel(
-        load_copies=Band(1, 1, 1.5),
-        run_copies=Band(1, 1, 1.5),
-        expanded=Band(0, 0, 0),
-        base_bytes=Band(0.1e9, 0.2e9, 0.4e9),
-    ),
+    kernels={"int4": Kernels("int4_layer", "int4_head", "gemm_m16")},
+    terms={
+        Quantity.DECODE: ("matrix.int4", "fixed_cpu"),
+        Quantity.PREFILL: ("product.int4", "fixed_cpu"),
+        Quantity.LOAD: LOAD_TERMS,
+        Quantity.FIRST_TOKEN: FIRST_TOKEN_TERMS,
+        Quantity.MEMORY: MEMORY_TERMS,
+    },
+    # The factors of before any fit, and what measured / predicted is between 9 times in 10.
+    defaults={
+        Quantity.DECODE: Factors({"matrix.int4": 1.0}, low=0.1, high=10),
+        Quantity.PREFILL: Factors({"product.int4": 1.0}, low=0.1, high=10),
+        Quantity.LOAD: Factors({"bytes": 3.0, "fixed": 0.1}, low=0.1, high=10),
+        Quantity.FIRST_TOKEN: Factors({"prefill": 1.0}, low=0.1, high=10),
+        # It holds the file once, beside what an empty page takes.
+        Quantity.MEMORY: Factors({"file": 1.0, "kv": 1.0, "fixed": 0.2}, low=0.5, high=2),
+    },
 )
 
 
@@ -74,15 +87,9 @@ class Parrot:
         """More would only talk at once."""
         return 1
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,  # noqa: ARG002
-        report: ProbeReport,  # noqa: ARG002
-    ) -> EngineCost:
-        """What the prediction adds up."""
-        return _COST
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """What predictions add up."""
+        return _RECIPE
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
         """What `createEngine` in parrot.js is called with."""

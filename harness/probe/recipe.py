@@ -21,6 +21,11 @@ Side = Literal["wasm", "webgpu"]
 WASM32_BYTES: Final = 1 << 32
 """What a 32-bit WebAssembly memory can address."""
 
+LOAD_TERMS: Final = ("bytes", "bytes_cpu", "fixed", "fixed_cpu")
+FIRST_TOKEN_TERMS: Final = ("prefill", *LOAD_TERMS)
+FIRST_TOKEN_TERMS_WEBGPU: Final = (*FIRST_TOKEN_TERMS, "pipelines")
+MEMORY_TERMS: Final = ("file", "largest", "kv", "fixed")
+
 
 @dataclass(frozen=True, slots=True)
 class Kernels:

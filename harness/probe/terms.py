@@ -116,7 +116,7 @@ class Speeds:
                 phase = wasm.phase(threads)
                 kernels, duty, threads = phase.kernels, phase.duty, phase.threads
         if webgpu is not None and webgpu.available and side == "webgpu":
-            kernels, duty = webgpu.kernels, getattr(webgpu, "duty", None) or 1.0
+            kernels, duty = webgpu.kernels, webgpu.duty or 1.0
             times = webgpu.compile_ms.values()
             compile_seconds = sum(times) / len(times) / 1000 if times else None
         return cls(kernels, duty, threads, alone, alone_duty, compile_seconds)
@@ -178,11 +178,12 @@ def bases(
     return found
 
 
-def kernels_of(recipe: EngineRecipe) -> set[str]:
-    """All kernels that any of a recipe's terms needs."""
+def kernels_of(recipe: EngineRecipe, quantisation: str) -> set[str]:
+    """All kernels that any of a recipe's terms needs for weights stored in that way."""
     names = {term.partition(".")[0] for terms in recipe.terms.values() for term in terms}
     needed = {kernel for name in names for kernel in _NEEDS.get(name, ())}
-    return needed.union(*(k.names for k in recipe.kernels.values() if k is not None))
+    kernels = recipe.kernels.get(quantisation)
+    return needed.union(kernels.names if kernels else ())
 
 
 @dataclass(frozen=True, slots=True)

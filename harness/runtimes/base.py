@@ -10,7 +10,7 @@ from harness.packages import node_modules
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
     from harness.weights.plan import Recipe
@@ -55,10 +55,11 @@ class Runtime(Protocol):
     def threads(self, report: ProbeReport) -> int:
         """How many threads it will run with."""
 
-    def cost(
-        self, model: Architecture, quantisation: str, artifact: Artifact, report: ProbeReport
-    ) -> EngineCost:
-        """What the engine makes of that artifact: the terms that the prediction adds up."""
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:
+        """What the engine costs with weights stored in that way: what predictions add up.
+
+        `gpu`: whether WebGPU is a GPU's, and not software's.
+        """
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:
         """What the engine's adapter is told, as JSON; the bytes come to it by a source."""
@@ -169,6 +170,11 @@ def on_a_gpu(report: ProbeReport) -> bool:
     """Whether the adapter that the probe saw is a GPU, and not one in software."""
     webgpu = report.backends.webgpu
     return webgpu is not None and webgpu.adapter is not None and not webgpu.adapter.software
+
+
+def engine_on(runtime: Runtime, quantisation: str, report: ProbeReport) -> EngineRecipe:
+    """What an engine costs on the device of a report."""
+    return runtime.engine(quantisation, gpu=on_a_gpu(report))
 
 
 def not_written(model: Architecture, recipe: Recipe) -> str | None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from harness.runtimes.base import not_taken, not_written
-from harness.runtimes.litert_lm_native_cost import COST
+from harness.runtimes.litert_lm_native_recipe import LITERT_LM_NATIVE, QUANTISATIONS
 from harness.runtimes.native import PythonEngine
 from harness.weights.tflite import PrefillDecodeRecipe
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
-    from harness.weights.artifact import Artifact
 
 PACKAGE: Final = "litert-lm-api"
-QUANTISATIONS: Final = tuple(COST.decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +48,9 @@ class LiteRtLmNative(PythonEngine):
         """See `Runtime.recipe`."""
         return PrefillDecodeRecipe(quantisation=quantisation)
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        return replace(COST, file_bytes=artifact.stored_bytes, threads=self.threads(report))
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        return LITERT_LM_NATIVE
 
 
 RUNTIMES: Final = (LiteRtLmNative(),)

@@ -6,18 +6,18 @@ graphs with signatures for prefill and decode, as the engine takes them natively
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from harness.models import find_quantisation
 from harness.runtimes.base import NpmEngine, not_taken, not_written
-from harness.runtimes.litert_lm_wasm_cost import COST, QUANTISATIONS
+from harness.runtimes.litert_lm_wasm_recipe import LITERT_LM_WASM, QUANTISATIONS
 from harness.runtimes.litert_lm_web import PACKAGE, LiteRtLmWeb
 from harness.weights.tflite import PrefillDecodeRecipe
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
 
@@ -59,15 +59,9 @@ class LiteRtLmWasm(NpmEngine):
         """See `Runtime.recipe`."""
         return PrefillDecodeRecipe(quantisation=quantisation)
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,
-        report: ProbeReport,  # noqa: ARG002
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        return replace(COST, file_bytes=artifact.stored_bytes)
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        return LITERT_LM_WASM
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:
         """See `Runtime.config`; the adapter is that of `litert_lm_web`."""

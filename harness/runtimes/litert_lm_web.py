@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.runtimes.base import NpmEngine, no_webgpu, not_taken, on_a_gpu
-from harness.runtimes.litert_lm_web_cost import engine_cost
-from harness.runtimes.mediapipe import CONTEXT_TOKENS, above_limits, no_graph
+from harness.runtimes.base import NpmEngine, no_webgpu, not_taken
+from harness.runtimes.litert_lm_web_recipe import LITERT_LM, LITERT_LM_GPU
+from harness.runtimes.mediapipe import above_limits, no_graph
+from harness.runtimes.mediapipe_recipe import CONTEXT_TOKENS
 from harness.weights.mediapipe.recipe import QUANTISATIONS, MediaPipeRecipe
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
     from harness.weights.plan import Recipe
@@ -55,15 +56,9 @@ class LiteRtLmWeb(NpmEngine):
         """See `Runtime.recipe`."""
         return MediaPipeRecipe(quantisation, "litertlm")
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        return replace(engine_cost(gpu=on_a_gpu(report)), file_bytes=artifact.stored_bytes)
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        return LITERT_LM_GPU if gpu else LITERT_LM
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
         """See `Runtime.config`; the fields are those of `Config` in the adapter."""

@@ -6,22 +6,20 @@ which took minutes to compile (0.3.36).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from harness.runtimes.base import not_taken, not_written
-from harness.runtimes.llama_cpp_native_cost import COST
+from harness.runtimes.llama_cpp_native_recipe import LLAMA_CPP, QUANTISATIONS
 from harness.runtimes.native import PythonEngine
 from harness.weights.gguf.recipe import GgufRecipe, exact_quantisation
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
-    from harness.weights.artifact import Artifact
 
 PACKAGE: Final = "xllamacpp"
-QUANTISATIONS: Final = tuple(COST.decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +49,9 @@ class LlamaCppNative(PythonEngine):
         """See `Runtime.recipe`."""
         return GgufRecipe(quantisation=quantisation)
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        return replace(COST, file_bytes=artifact.stored_bytes, threads=self.threads(report))
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        return LLAMA_CPP
 
 
 RUNTIMES: Final = (LlamaCppNative(),)

@@ -5,11 +5,11 @@ Its makers keep it running and point to LiteRT-LM (`litert_lm_web`), which loads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from harness.runtimes.base import NpmEngine, no_webgpu, not_taken, on_a_gpu
-from harness.runtimes.mediapipe_cost import engine_cost
+from harness.runtimes.base import NpmEngine, no_webgpu, not_taken
+from harness.runtimes.mediapipe_recipe import CONTEXT_TOKENS, MEDIAPIPE, MEDIAPIPE_GPU
 from harness.weights.mediapipe.recipe import (
     QUANTISATIONS,
     MediaPipeRecipe,
@@ -19,14 +19,11 @@ from harness.weights.mediapipe.recipe import (
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
 
 PACKAGE: Final = "@mediapipe/tasks-genai"
-
-# Keys and values are allocated for so many tokens, prompt and output together.
-CONTEXT_TOKENS: Final = 1280
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +57,9 @@ class MediaPipe(NpmEngine):
         """See `Runtime.recipe`."""
         return MediaPipeRecipe(quantisation, "task")
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,  # noqa: ARG002
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        return replace(engine_cost(gpu=on_a_gpu(report)), file_bytes=artifact.stored_bytes)
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        return MEDIAPIPE_GPU if gpu else MEDIAPIPE
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
         """See `Runtime.config`; the fields are those of `Config` in the adapter."""

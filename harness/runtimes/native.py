@@ -1,4 +1,8 @@
-"""What the native engines share: packages of Python, threads, and what is not predicted of them."""
+"""What the native engines share: packages of Python, and threads.
+
+Their speeds are not predicted: the probe measures what a page can reach, and a native engine has
+wider instructions than WebAssembly, by a factor that was seen on one processor only.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from harness.errors import UserError
-from harness.probe.predict import DecodeKernels, PrefillKernels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from harness.models import Architecture
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
 
 _INSTALL: Final = 'install it with ./lab setup --native, or pip install "tierlab[native]"'
-# No report has a kernel of this name. The probe measures what a page can reach; a native engine has
-# wider instructions than WebAssembly, by a factor that was seen on one processor only.
-_UNMEASURED: Final = "native"
 
 
 class PythonEngine:
@@ -77,13 +75,3 @@ def missing_python_package(package: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def unpredicted_decode(quantisations: Iterable[str]) -> dict[str, DecodeKernels]:
-    """Decode speeds that no probe can predict: "unknown", for each of these."""
-    return dict.fromkeys(quantisations, DecodeKernels(body=_UNMEASURED, head=_UNMEASURED))
-
-
-def unpredicted_prefill(quantisations: Iterable[str]) -> dict[str, PrefillKernels]:
-    """Prefill speeds that no probe can predict: "unknown", for each of these."""
-    return dict.fromkeys(quantisations, PrefillKernels(product=_UNMEASURED))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from harness.runtimes.base import (
@@ -11,14 +11,13 @@ from harness.runtimes.base import (
     isolated_threads,
     no_webgpu,
     not_taken,
-    on_a_gpu,
 )
-from harness.runtimes.onnxruntime_web_cost import engine_cost
+from harness.runtimes.onnxruntime_web_recipe import engine_recipe
 from harness.weights.onnx.recipe import FAMILIES, QUANTISATIONS, OnnxRecipe
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
 
@@ -74,18 +73,9 @@ class OnnxRuntimeWeb(NpmEngine):
         """See `Runtime.threads`."""
         return isolated_threads(report, MAX_THREADS) if self.backend == "wasm" else 1
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        cost = engine_cost(
-            self.backend, quantisation, threads=self.threads(report), gpu=on_a_gpu(report)
-        )
-        return replace(cost, file_bytes=artifact.stored_bytes)
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:
+        """See `Runtime.engine`."""
+        return engine_recipe(self.backend, quantisation, gpu=gpu)
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:
         """See `Runtime.config`; the fields are those of `Config` in the adapter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from harness.packages import node_modules
@@ -16,25 +16,20 @@ from harness.runtimes.base import (
     not_written,
     package_version,
 )
-from harness.runtimes.wllama_cost import engine_cost
+from harness.runtimes.wllama_recipe import CONTEXT_TOKENS, QUANTISATIONS, WASM, WEBGPU, WEBGPU_GPU
 from harness.weights.gguf.recipe import GgufRecipe, exact_quantisation
 
 if TYPE_CHECKING:
     from harness.models import Architecture
-    from harness.probe.predict import EngineCost
+    from harness.probe.recipe import EngineRecipe
     from harness.probe.report import ProbeReport
     from harness.weights.artifact import Artifact
 
 PACKAGE: Final = "@wllama/wllama"
-QUANTISATIONS: Final = ("q4_k", "q8_0", "q4_0", "fp16", "fp32")
 _LLAMA: Final = re.compile(r"LIBLLAMA_VERSION = \"(b\d+-[0-9a-f]+)\"")
 
 # Its threads wait for each other in every operation: more than there are fast cores only slow it.
 MAX_THREADS: Final = 8
-
-# Keys and values are allocated for so many tokens when a model is loaded, which is before the
-# engine sees a prompt. Its own default is 1024.
-CONTEXT_TOKENS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +80,11 @@ class Wllama(NpmEngine):
         """See `Runtime.threads`."""
         return isolated_threads(report, MAX_THREADS) if self.backend == "wasm" else 1
 
-    def cost(
-        self,
-        model: Architecture,  # noqa: ARG002
-        quantisation: str,
-        artifact: Artifact,
-        report: ProbeReport,
-    ) -> EngineCost:
-        """See `Runtime.cost`."""
-        cost = engine_cost(self.backend, quantisation, threads=self.threads(report))
-        return replace(cost, file_bytes=artifact.stored_bytes)
+    def engine(self, quantisation: str, *, gpu: bool) -> EngineRecipe:  # noqa: ARG002
+        """See `Runtime.engine`."""
+        if self.backend == "wasm":
+            return WASM
+        return WEBGPU_GPU if gpu else WEBGPU
 
     def config(self, artifact: Artifact, threads: int) -> dict[str, Any]:  # noqa: ARG002
         """See `Runtime.config`; the fields are those of `Config` in the adapter."""

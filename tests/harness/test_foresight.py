@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.foresight import foresee
+from harness.foresight import demand_of, foresee, foresee_by
 from harness.models import MODELS, Workload
+from harness.probe.calibrated import shipped
 from harness.probe.predict import MemoryBudget, predict
 from harness.probe.report import ProbeReport
 from harness.runtimes import find_runtime
+from harness.runtimes.base import engine_on
 from tests.harness.fakes import REPORT
 
 ROOM = MemoryBudget(64 << 30, "a large machine")
@@ -28,8 +30,11 @@ def test_it_is_the_prediction_of_the_trial(engine: str, variant: str) -> None:
     workload = asked("gemma-3-270m", "int8", engine, variant)
     runtime, model = find_runtime(engine), MODELS["gemma-3-270m"]
     artifact = runtime.recipe(model, workload.quantisation, report).plan(model).artifact
-    cost = runtime.cost(model, workload.quantisation, artifact, report)
-    assert foresee(report, workload, ROOM) == predict(report, model, workload, cost, ROOM)
+    demand = demand_of(workload, artifact.stored_bytes, 2)
+    recipe = engine_on(runtime, workload.quantisation, report)
+    expected = predict(report, demand, recipe, ROOM)
+    assert foresee_by(report, workload, ROOM, None) == expected
+    assert foresee(report, workload, ROOM) == predict(report, demand, recipe, ROOM, shipped())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -16,9 +16,11 @@ from harness.models import Workload
 from harness.probe.report import Adapter, ProbeReport
 from harness.profiles import load_profiles
 from harness.recording import adapter_name
+from harness.runtimes import find_runtime
 from harness.trial import (
     TrialSettings,
     memory_budget,
+    probed,
     prompt_ids,
     run_trial,
     version_gate,
@@ -118,7 +120,15 @@ def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
     device = FakeDevice(probe_well, load_well)
     run(device, tmp_path, made=artifact())
     probe, load = (session.tabs[0].calls for session in device.sessions)
-    assert probe == [("tierlabProbe", {"budgetMs": 4000, "seed": 1, "backends": ["wasm"]})]
+    ((function, asked),) = probe
+    assert function == "tierlabProbe"
+    kernels = asked.pop("kernels")
+    assert asked == {"budgetMs": 1200, "seed": 1, "backends": ["wasm"]}
+    # What the engine is predicted from with such weights, and what the browser is compared by.
+    assert set(kernels) == {
+        *("int4_layer", "int4_head", "dequant_int4", "gemm_m16"),
+        *("attention", "barrier", "chain", "stream"),
+    }
     ((function, job),) = load
     assert function == "tierlabStart"
     assert job["workload"] == str(WORKLOAD)
@@ -129,6 +139,18 @@ def test_the_page_is_told_what_to_load(tmp_path: Path) -> None:
     assert job["tombstone"] is False
     assert job["source"]["kind"] == "network"
     assert job["source"]["files"][0]["url"] == "/artifacts/gemma-3-270m-int4/model.onnx"
+
+
+def test_what_is_probed_for_an_engine() -> None:
+    gpu = probed(find_runtime("mediapipe/webgpu"))
+    assert gpu.backends == ("wasm", "webgpu")  # the processor's too: it loads
+    assert gpu.kernels
+    assert {"gemv_int4", "gemv_int8", "matmul", "submit", "chain"} < set(gpu.kernels)
+    one = probed(find_runtime("wllama/wasm"), "q8_0")
+    assert one.backends == ("wasm",)
+    assert one.kernels == ("barrier", "chain", "dot_int8", "small_ops", "stream")
+    native = probed(find_runtime("llama.cpp/native"), "q8_0")
+    assert (native.backends, native.kernels) == (("wasm",), ("chain", "stream"))
 
 
 def test_the_raw_evidence_is_kept_beside_the_record(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ class FakeLaboratory:
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def probe(self, profile: Profile, *, setup: Setup) -> str:
-        assert profile is DESKTOP
+    def probe(self, profile: Profile, *, runtime: str, setup: Setup) -> str:
+        assert (profile, runtime) == (DESKTOP, WORKLOAD.runtime)
         return f"report of {setup.browser}"
 
     def trial(self, profile: Profile, workload: Workload, *, report: str, setup: Setup) -> Record:

@@ -53,8 +53,9 @@ class FakeLaboratory:
         assert profile is DESKTOP
         return [self.trial(profile, workload)] if workload.quantisation in SPEEDS else []
 
-    def probe(self, profile: Profile) -> str:
+    def probe(self, profile: Profile, *, runtime: str) -> str:
         assert profile is DESKTOP
+        assert runtime in suite.ENGINES
         return "the report"
 
     def trial(

@@ -26,6 +26,7 @@ from harness.weights.tokenizer import FIRST_WORD
 from harness.weights.writing import write
 from results.record import Verdict
 from tests.harness.fakes import REPORT
+from tests.harness.probe.samples import demand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,9 +82,9 @@ def test_memory_is_predicted_and_speeds_are_not(limit: int | None, verdict: str)
     model = MODELS["gemma-3-270m"]
     artifact = PrefillDecodeRecipe("int8").plan(TINY).artifact
     artifact = artifact.model_copy(update={"stored_bytes": 272_000_000})  # what a plan of it says
-    cost = RUNTIME.cost(model, "int8", artifact, REPORT_HERE)
-    asked = replace(ASKED, model=model.id, prompt_tokens=64, output_tokens=32)
-    prediction = predict(REPORT_HERE, model, asked, cost, MemoryBudget(limit))
+    asked = demand(model.id, "int8", prompt=64, file_bytes=artifact.stored_bytes)
+    recipe = RUNTIME.engine("int8", gpu=False)
+    prediction = predict(REPORT_HERE, asked, recipe, MemoryBudget(limit))
     assert prediction.verdict == verdict
     assert prediction.decode_tokens_per_s is prediction.prefill_tokens_per_s is None
     assert prediction.peak_memory_bytes is not None

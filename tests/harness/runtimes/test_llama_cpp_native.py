@@ -27,6 +27,7 @@ from harness.weights.tokenizer import FIRST_WORD
 from harness.weights.writing import write
 from results.record import Verdict
 from tests.harness.fakes import REPORT
+from tests.harness.probe.samples import demand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,9 +115,9 @@ def test_memory_is_predicted_and_speeds_are_not(limit: int | None, verdict: str)
     # A plan of its own would take seconds for the vocabulary; this is what it says.
     artifact = GgufRecipe("q4_k").plan(tiny(model)).artifact
     artifact = artifact.model_copy(update={"stored_bytes": 1_545_150_464})
-    cost = RUNTIME.cost(model, "q4_k", artifact, REPORT_HERE)
-    asked = replace(workload(64, 8, "q4_k"), model=model.id)
-    prediction = predict(REPORT_HERE, model, asked, cost, MemoryBudget(limit))
+    asked = demand(model.id, "q4_k", prompt=64, file_bytes=artifact.stored_bytes)
+    recipe = RUNTIME.engine("q4_k", gpu=False)
+    prediction = predict(REPORT_HERE, asked, recipe, MemoryBudget(limit))
     assert prediction.verdict == verdict
     assert prediction.decode_tokens_per_s is prediction.prefill_tokens_per_s is None
     assert prediction.peak_memory_bytes is not None

@@ -60,15 +60,12 @@ class TestBeforeADownload:
         report = sample("chromium_swiftshader")
         for quantisation in engine.quantisations:
             assert engine.unsupported(MODELS[model], quantisation, report) is None
-            plan = engine.recipe(tiny(MODELS[model]), quantisation, report).plan(
-                tiny(MODELS[model])
-            )
-            artifact = plan.artifact
-            cost = engine.cost(MODELS[model], quantisation, artifact, report)
-            assert cost.name == engine.id
-            assert cost.file_bytes == artifact.stored_bytes
-            assert quantisation in cost.decode
-            assert quantisation in cost.prefill
+            assert engine.recipe(MODELS[model], quantisation, report).key(MODELS[model])
+            for gpu, ending in ((False, ""), (True, ":gpu")):
+                recipe = engine.engine(quantisation, gpu=gpu)
+                assert recipe.name == engine.id
+                assert recipe.key == engine.id + ending
+                assert quantisation in recipe.kernels
 
     def test_other_models(self, engine: MediaPipe | LiteRtLmWeb) -> None:
         report = sample("chromium_swiftshader")

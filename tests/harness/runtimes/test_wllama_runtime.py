@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.models import MODELS, Workload
+from harness.models import MODELS
 from harness.probe.predict import MemoryBudget, predict
 from harness.probe.report import ProbeReport
 from harness.runtimes import find_runtime
 from harness.runtimes.base import HALF_FLOATS, WebRuntime
 from harness.weights.gguf.recipe import GgufRecipe
-from tests.harness.probe.samples import sample
+from tests.harness.probe.samples import demand, sample, second
 
 if TYPE_CHECKING:
     from results.record import Prediction
 
-REPORT = sample("chromium_wasm")
+REPORT = second("chromium_wasm")
 GPU = sample("chromium_swiftshader")
 WASM = find_runtime("wllama/wasm")
 WEBGPU = find_runtime("wllama/webgpu")
@@ -39,9 +39,9 @@ def with_features(*features: str) -> ProbeReport:
 def foresee(model_id: str, quantisation: str, limit: int | None = None) -> Prediction:
     model = MODELS[model_id]
     artifact = GgufRecipe(quantisation).plan(model).artifact
-    cost = WASM.cost(model, quantisation, artifact, REPORT)
-    workload = Workload(model_id, quantisation, WASM.id, 32, 8)
-    return predict(REPORT, model, workload, cost, MemoryBudget(limit, "a limit"))
+    asked = demand(model_id, quantisation, file_bytes=artifact.stored_bytes)
+    recipe = WASM.engine(quantisation, gpu=False)
+    return predict(REPORT, asked, recipe, MemoryBudget(limit, "a limit"))
 
 
 def test_the_version_names_the_llama_cpp_inside() -> None:

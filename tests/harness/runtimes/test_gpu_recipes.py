@@ -10,13 +10,13 @@ from harness.foresight import foresee
 from harness.models import Workload
 from harness.probe.predict import UNKNOWN_BUDGET
 from harness.runtimes.base import on_a_gpu
-from tests.harness.probe.samples import sample
+from tests.harness.probe.samples import sample, second
 
 if TYPE_CHECKING:
     from results.record import Interval
 
 # One NVIDIA H200, Chromium 156, with the feature that lets wllama run there.
-GPU = sample("chromium_h200")
+GPU = second("chromium_h200")
 
 
 class Load(NamedTuple):
