@@ -21,6 +21,7 @@ from harness.grid import commands as grid_commands
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
 from harness.plugin import SUITES, print_devices
+from harness.spec_sheet import commands as predict_commands
 from harness.weights import commands as model_commands
 from results.dashboards import commands as dashboards_commands
 from results.dashboards.provisioning import DashboardsError
@@ -45,6 +46,8 @@ examples:
   tierlab run --device=desktop-2g      the same in 2 GiB of memory
   tierlab devices                      every device profile, and why one cannot be used
   tierlab tiers                        the thresholds, each with its source
+  tierlab predict --device=galaxy-s24-ultra --model=gemma-2b
+                                       what a device that is not here will do
   tierlab model make gemma-3-270m      write a model file with random weights
   tierlab profile capture SERIAL       a phone as a profile, without what is personal
   tierlab phone start pixel7           a virtual phone, for adb, Appium or by hand
@@ -107,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
     model_commands.add_parser(commands)
+    predict_commands.add_parser(commands)
     profile_commands.add_commands(commands)
     phone_commands.add_commands(commands)
     matrix_commands.add_parser(commands)
