@@ -42,9 +42,10 @@ export function nearest(word, known) {
     .map(({ name }) => name);
 }
 
-async function fetched(name, signal) {
-  const response = await fetch(new URL(name, import.meta.url), { signal });
-  if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+/** @param {URL} url */
+async function fetched(url, signal) {
+  const response = await fetch(url, { signal });
+  if (!response.ok) throw new Error(`${url.pathname.split("/").pop()}: HTTP ${response.status}`);
   return response.json();
 }
 
@@ -53,9 +54,10 @@ async function fetched(name, signal) {
  * there is none or none that fits. Rejects when the catalogue cannot be read.
  */
 export async function load({ signal, catalogue, calibration, problems = [] } = {}) {
+  // Addresses in this very form are what bundlers look for.
   const [known, fits] = await Promise.allSettled([
-    catalogue ?? fetched("./catalogue.json", signal),
-    calibration === undefined ? fetched("./calibration.json", signal) : calibration,
+    catalogue ?? fetched(new URL("./catalogue.json", import.meta.url), signal),
+    calibration === undefined ? fetched(new URL("./calibration.json", import.meta.url), signal) : calibration,
   ]);
   signal?.throwIfAborted();
   if (known.status === "rejected") throw known.reason;
@@ -148,27 +150,33 @@ export function expand(catalogue, { model, quant, runtime }) {
   return found;
 }
 
-/** Kernels that engines of any backend are predicted from, beside those of their matrices. */
-const ALWAYS = {
-  wasm: ["chain", "small_ops", "barrier", "attention"],
-  webgpu: ["chain", "small_ops", "attention", "rebind_chain", "submit"],
+/** Kernels that a term needs beside those of the engine's matrices; `*_cpu` are of one thread of wasm. */
+const NEEDS = {
+  small: "small_ops", vocabulary: "small_ops", barrier: "barrier", attention: "attention",
+  operations: "chain", encode: "rebind_chain", submit: "submit", fixed_cpu: "chain", bytes_cpu: "chain",
 };
 
 /**
- * What has to be measured for some workloads: the union of their recipes' kernels. WebAssembly is
- * always measured, at least its chain: loading is the processor's work on every engine.
+ * What has to be measured for some workloads: the union of what their recipes' terms need. On which
+ * adapter they will run is not known yet, so both recipes of a WebGPU engine count.
  */
-export function needed(catalogue, workloads) {
-  const backends = new Set(["wasm"]);
-  const kernels = new Set(["chain"]);
+export function needed({ catalogue, calibration }, workloads) {
+  const backends = new Set();
+  const kernels = new Set();
   for (const { runtime, quantisation, missing } of workloads) {
     if (missing) continue;
     const { backend, quantisations, gpu } = catalogue.engines[runtime];
     backends.add(backend);
-    for (const name of ALWAYS[backend]) kernels.add(name);
     for (const key of [quantisations[quantisation], gpu?.[quantisation]]) {
-      const used = catalogue.recipes[key]?.kernels[quantisation] ?? {};
-      for (const name of Object.values(used)) if (name) kernels.add(name);
+      const recipe = catalogue.recipes[key];
+      if (!recipe) continue;
+      for (const name of Object.values(recipe.kernels[quantisation] ?? {})) if (name) kernels.add(name);
+      const fits = Object.values({ ...recipe.defaults, ...calibration?.engines[key] });
+      for (const term of fits.flatMap(({ factors }) => Object.keys(factors))) {
+        const [name] = term.split(".");
+        if (name in NEEDS) kernels.add(NEEDS[name]);
+        if (name.endsWith("_cpu")) backends.add("wasm");
+      }
     }
   }
   return { backends: [...backends], kernels: [...kernels] };

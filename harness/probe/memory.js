@@ -215,10 +215,10 @@ const androidShare = (gib) => Math.max(0.55 * gib - 1, 0.1);
  * @param {{user_agent: string, device_memory_gib: number | null}} environment
  */
 export function estimateMemory(environment, { memoryBytes, memoryProbe } = {}) {
-  if (memoryBytes) return { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "given by the caller" };
+  if (memoryBytes) return { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "the limit that was given" };
   if (memoryProbe?.limited) {
     const { good_bytes, tried_bytes, died } = memoryProbe;
-    const source = died ? "a tab died while it probed memory" : "the memory probe was refused more";
+    const source = died ? "the memory at which a tab died" : "what the memory probe could write";
     return { low_bytes: good_bytes, high_bytes: tried_bytes, source };
   }
   const gib = environment.device_memory_gib;
@@ -229,6 +229,6 @@ export function estimateMemory(environment, { memoryBytes, memoryProbe } = {}) {
   return {
     low_bytes: Math.round(share(android ? gib : gib / 2) * GIB),
     high_bytes: capped ? null : Math.round(share(1.5 * gib) * GIB),
-    source: `estimated from navigator.deviceMemory, ${gib} GiB`,
+    source: `an estimate from navigator.deviceMemory, ${gib} GiB`,
   };
 }

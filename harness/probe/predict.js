@@ -95,11 +95,12 @@ const invert = (tokens, seconds) =>
     : { low: tokens / seconds.high, expected: tokens / seconds.expected, high: tokens / seconds.low });
 
 /** The prediction for what cannot run at all, whatever the device's speed. */
-export function unpredicted({ model, quantisation, runtime, promptTokens, outputTokens }, reason) {
+export function unpredicted(workload, reason) {
+  const { model, quantisation, runtime, promptTokens, outputTokens, fileBytes = null } = workload;
   const unknown = { unknown: reason };
   return {
     model, quantisation, runtime, prompt_tokens: promptTokens, output_tokens: outputTokens,
-    recipe: null, file_bytes: null, threads: null,
+    recipe: null, file_bytes: fileBytes, threads: null,
     verdict: "unsupported", reason, tier: "unsupported", calibrated: false, terms: {},
     load_seconds: unknown, first_token_seconds: unknown, prefill_tokens_per_s: unknown,
     decode_tokens_per_s: unknown, peak_memory_bytes: unknown,
@@ -123,9 +124,9 @@ export function predict(report, workload, { catalogue, calibration = null, memor
     model: modelId, quantisation: quantisation ?? asked, runtime,
     prompt_tokens: promptTokens, output_tokens: outputTokens,
   };
-  const refused = (reason) => unpredicted({ ...told, promptTokens, outputTokens }, reason);
   const engine = catalogue.engines[runtime];
   const fileBytes = engine.files[modelId]?.[quantisation];
+  const refused = (reason) => unpredicted({ ...told, promptTokens, outputTokens, fileBytes }, reason);
   if (fileBytes === undefined) return refused(`${runtime} does not run ${modelId} in ${asked}`);
   const adapter = adapterOf(report);
   const onGpu = engine.backend === "webgpu" && adapter !== null && !adapter.software;
@@ -147,7 +148,8 @@ export function predict(report, workload, { catalogue, calibration = null, memor
   const wider = unsteadiness(report, recipe, threads);
   const quantity = (name, prefillSeconds = null) => {
     const chosen = factorsOf(recipe, name, quantisation, calibration?.engines[key]?.[name]);
-    if (!chosen.known) return { unknown: `${runtime}: this is not predicted` };
+    const speedless = name !== "memory" && name !== "load" && !recipe.kernels[quantisation];
+    if (!chosen.known || speedless) return { unknown: `this is not predicted for ${runtime}` };
     const { factors, low, high } = chosen.known;
     const used = {};
     let expected = 0;
@@ -174,7 +176,7 @@ export function predict(report, workload, { catalogue, calibration = null, memor
 
   const limits = memoryBytes === undefined || memoryBytes === null
     ? (memory ?? null)
-    : { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "given by the caller" };
+    : { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "the limit that was given" };
   const objection = tooMuch(recipe, runtime, step.heapNeed(), peak, limits);
   const measured = !prefill.unknown && !decode.unknown;
   let [verdict, reason] = objection ?? ["ok", limits

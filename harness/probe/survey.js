@@ -77,7 +77,7 @@ export async function survey(given, candidates) {
     problems.push(`nothing is predicted: ${error.message}`);
   }
   const groups = known ? candidates.map((candidate) => expand(known.catalogue, candidate)) : [];
-  const wanted = known ? needed(known.catalogue, groups.flat()) : {};
+  const wanted = known ? needed(known, groups.flat()) : {};
   const { raw, memoryProbe, at } = await observe(options, wanted);
   signal?.throwIfAborted();
   const memory = estimateMemory(raw.environment, { memoryBytes, memoryProbe });
