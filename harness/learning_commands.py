@@ -61,8 +61,8 @@ def add_parser(subparsers: Subparsers) -> None:
     calibrate = subparsers.add_parser(
         "calibrate",
         help="fit what engines cost, for the probe's predictions",
-        description="Fits the factors of each engine from trusted trials and writes the file that"
-        " the probe predicts with. The same trials give the same file.",
+        description="Fits the factors of each engine from trusted trials and writes the file\n"
+        "that the probe predicts with. The same trials give the same file.",
         epilog=_CALIBRATE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -82,8 +82,8 @@ def _add_accuracy(subparsers: Subparsers) -> None:
     accuracy = subparsers.add_parser(
         "accuracy",
         help="how far predictions are off on devices and models left out",
-        description="Leaves out each device class (model, group of classes) in turn, fits the rest,"
-        " and holds the predictions against what was measured, beside simpler rules.",
+        description="Leaves out each device class (model, group of classes) in turn, fits the\n"
+        "rest, and holds the predictions against what was measured, beside simpler rules.",
         epilog=_ACCURACY_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
