@@ -23,7 +23,7 @@ from harness.profiles import load_profiles, select
 from harness.runtimes import RUNTIMES, find_runtime
 from harness.spec_sheet.check import as_json, print_check
 from harness.spec_sheet.engines import ENGINES, find_engine
-from harness.spec_sheet.explain import explain, short
+from harness.spec_sheet.explain import explain, interval_of, short
 from harness.spec_sheet.foresight import Asked, Foresight, Step, foresee_sheet
 from harness.spec_sheet.model import shipped
 from harness.spec_sheet.shapes import find_shape
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.probe.report import ProbeReport
+    from harness.runtimes.base import Runtime
     from harness.spec_sheet.sheet import Sheet
     from results.record import Prediction
 
@@ -62,8 +63,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "predict",
         help="what a model will do on a device that is not here",
-        description="Predicts tier, speeds and memory of a model: from a device's spec sheet,"
-        " without the device, or from a saved report of the probe. Nothing is downloaded.",
+        description="Predicts tier, speeds and memory of a model, without a download: from a"
+        " device's\nspec sheet, without the device, or from a saved report of the probe.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -179,14 +180,22 @@ def _notes(sheet: Sheet) -> list[str]:
 
 def _from_report(options: argparse.Namespace) -> list[Foresight]:
     report = _read(options.report)
-    model = find_model(options.model)
     budget = MemoryBudget(None)
     if options.memory:
         budget = MemoryBudget(parse_bytes(options.memory), "--memory")
     engines = [find_runtime(options.runtime)] if options.runtime else list(RUNTIMES.values())
-    told = []
-    for engine in engines:
-        name = engine.exact_quantisation(model, options.quant or engine.quantisations[0])
+    return [_told(report, engine, options, budget) for engine in engines]
+
+
+def _told(
+    report: ProbeReport, engine: Runtime, options: argparse.Namespace, budget: MemoryBudget
+) -> Foresight:
+    """What a report says of one engine, with the first of its quantisations that goes."""
+    model = find_model(options.model)
+    asked = [options.quant] if options.quant else engine.quantisations
+    names = list(dict.fromkeys(engine.exact_quantisation(model, name) for name in asked))
+    found: dict[str, Prediction] = {}
+    for name in names:
         workload = Workload(
             model=model.id,
             quantisation=name,
@@ -194,17 +203,22 @@ def _from_report(options: argparse.Namespace) -> list[Foresight]:
             prompt_tokens=options.prompt_tokens,
             output_tokens=options.output_tokens,
         )
-        prediction = foresee(report, workload, budget)
-        told.append(
-            Foresight(
-                runtime=engine.id,
-                quantisation=name,
-                prediction=prediction,
-                steps=_steps(prediction),
-                calibrated=frozenset(Quantity) if prediction.calibrated else frozenset(),
-            )
-        )
-    return told
+        found[name] = foresee(report, workload, budget)
+        if found[name].verdict != "unsupported":
+            break
+    name = next((n for n in found if found[n].verdict != "unsupported"), names[0])
+    prediction = found[name]
+    unknown = {}
+    if prediction.verdict != "unsupported":
+        unknown = {q: prediction.reason for q in Quantity if interval_of(prediction, q) is None}
+    return Foresight(
+        runtime=engine.id,
+        quantisation=name,
+        prediction=prediction,
+        steps=_steps(prediction),
+        unknown=unknown,
+        calibrated=frozenset(Quantity) if prediction.calibrated else frozenset(),
+    )
 
 
 def _read(path: Path) -> ProbeReport:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import UserError
-from harness.spec_sheet.engines import PROCESSORS, Family
+from harness.spec_sheet.engines import PROCESSORS, Family, kv_bytes
 from harness.spec_sheet.model import Load, Storage
 from harness.spec_sheet.shapes import SHAPES
 from harness.spec_sheet.sheet import sheet_of
@@ -211,13 +211,12 @@ def _row(line: int, row: Mapping[str, str], profiles: Mapping[str, Profile]) -> 
     profile = profiles.get(_profile(row))
     load = None
     if shape and storage:
-        cpu = family is not None and PROCESSORS[family] == "cpu"
         load = Load(
             shape=shape,
             storage=storage,
             prompt=round(prompt or USUAL_PROMPT),
             context=numbers["ctx"] or (prompt or USUAL_CONTEXT - 256) + 256,
-            kv_bytes=4 if cpu else 2,
+            kv_bytes=kv_bytes(family),
         )
     unusable = _unusable(row, family, load, profile)
     return Row(

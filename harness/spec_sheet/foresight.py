@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from harness.models import find_quantisation
-from harness.spec_sheet.engines import PROCESSORS
+from harness.spec_sheet.engines import PROCESSORS, kv_bytes
 from harness.spec_sheet.model import (
     Load,
     Storage,
@@ -102,7 +102,7 @@ def foresee_sheet(
         storage=storage,
         prompt=asked.prompt,
         context=max(asked.prompt + asked.output, CONTEXT_TOKENS if allocated else 0),
-        kv_bytes=4 if engine.processor == "cpu" else 2,
+        kv_bytes=kv_bytes(engine.family),
     )
     steps = list(_structure(sheet, load, engine, name))
     if steps[-1].outcome == "no":
