@@ -1,16 +1,29 @@
-// Measures the WebGPU side: what the adapter says of itself, then four kernels, each bounded in
-// time: the work of a submission is doubled until it is long enough to time, never planned ahead.
-import { CHAIN, FILL, GEMV, MATMUL } from "./shaders.js";
-import { median, summary } from "./statistics.js";
+// Measures the WebGPU side: what the adapter says of itself, then the kernels of `gpu-kernels.js`.
+// Each is sized by time, from small to large and never planned ahead; then all take turns, first
+// until their pace is steady, then until the budget is used up.
+import { definitions, allocate, fill, FILL, weightBytes, WEBGPU_KERNELS } from "./gpu-kernels.js";
+import { Gpu, GpuProblem } from "./gpu.js";
+import { driftOf, dutyOf, median, summary, undisturbed } from "./statistics.js";
 
-const MIB = 1 << 20;
-const DEPTH = 2048;
-const ROW_BYTES = DEPTH / 2;
-// Past the caches of most devices; halved until the limits, and for software adapters much smaller.
-const WEIGHT_BYTES = 64 * MIB;
-const SOFTWARE_WEIGHT_BYTES = 8 * MIB;
+export { WEBGPU_KERNELS };
+
+/** A browser that has just begun says that there is no adapter: it is asked again. */
+const ADAPTER_TRIES = 3;
+const ADAPTER_WAIT_MS = 250;
+/** Sizing and settling take no longer; a window spans two periods of a CPU quota. */
+const SETTLE_MS = 1500;
+const WINDOW_MS = 200;
+const STEADY_WINDOWS = 3;
+const STEADY_RATIO = 1.1;
+const ROUNDS = 3;
+/**
+ * Ms of a submission: far above what timestamps are rounded to (65.5 us). In software far below the
+ * 100 ms after which a CPU quota is renewed, so that some submissions lie between two stalls.
+ */
+const TARGET_MS = { least: 3, software: 6, hardware: 15 };
 const MAX_REPEATS = 4096;
-const SAMPLES = 5;
+/** Until the chain has been measured, or where it was not asked for: ms of a small dispatch. */
+const OPERATION_MS = { software: 0.03, hardware: 0.005 };
 
 /** Limits and info are objects with getters on their prototype: copied by name. */
 function plain(source) {
@@ -28,242 +41,275 @@ function isSoftware(info, adapter) {
     || /swiftshader|llvmpipe|lavapipe|basic render|software/i.test(text);
 }
 
-/** A device with its problems collected: nothing here throws for a validation error or a loss. */
-class Gpu {
-  constructor(device, problems, checkpoint, timestamps) {
-    Object.assign(this, { device, problems, checkpoint, timestamps, lost: false });
-    device.addEventListener?.("uncapturederror", (event) => {
-      event.preventDefault?.();
-      if (problems.length < 20) problems.push(`webgpu: ${event.error?.constructor?.name}: ${event.error?.message}`);
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+/** Ms of a submission; for kernels whose encoding counts, with it. */
+const wallOf = ({ encoded, begin, end }, kernel) => end - (kernel.encoded ? encoded : begin);
+/** Less what an empty submission costs, but never less than a tenth. */
+const netOf = (wall, overhead) => Math.max(wall - overhead, 0.1 * wall);
+
+/** Ms of a repeat: repeats grow until a submission takes long enough to tell. */
+async function paceOf(gpu, kernel, sized, { targetMs, overheadMs }) {
+  for (let repeats = 1; ; ) {
+    const wall = wallOf(await gpu.submit((pass) => sized.record(pass, repeats)), kernel);
+    const net = netOf(wall, overheadMs);
+    if (net >= targetMs / 4 || repeats >= MAX_REPEATS) return net / repeats;
+    repeats = Math.min(MAX_REPEATS, repeats * clamp(Math.ceil(targetMs / 3 / net), 2, 16));
+  }
+}
+
+/** Sizes a kernel; what ran for the first time is never counted. */
+async function size(gpu, kernel, pipeline, options) {
+  let found = null;
+  for (let step = 0; ; step++) {
+    const sized = await gpu.scoped(async () => {
+      const built = kernel.build(gpu, pipeline, step);
+      if (built) await gpu.submit((pass) => built.record(pass, 1));
+      return built;
     });
-    this.gone = device.lost.then((info) => {
-      this.lost = true;
-      throw new Error(`device lost (${info.reason || "unknown"}): ${info.message}`);
-    });
-    this.gone.catch(() => {});
-    if (timestamps) {
-      this.queries = device.createQuerySet({ type: "timestamp", count: 2 });
-      this.resolved = this.buffer(16, GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
-      this.readable = this.buffer(16, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
+    if (!sized) return found;
+    const each = await paceOf(gpu, kernel, sized, options);
+    found = { ...kernel, ...sized, each };
+    if (!kernel.grow?.(each, options) || performance.now() > options.deadline) return found;
+  }
+}
+
+/** All kernels that can be compiled and run here; the others are told in `problems`. */
+async function prepare(gpu, { software, half, asked, buffers, problems, targetMs, pipelines, deadline }) {
+  const options = { targetMs, deadline, operationMs: OPERATION_MS[software ? "software" : "hardware"] };
+  const empties = [];
+  for (let i = 0; i < 5; i++) empties.push(wallOf(await gpu.submit(() => {}), {}));
+  options.overheadMs = median(empties);
+  const kernels = [];
+  // The empty submission is always measured: it is part of all others.
+  for (const kernel of definitions({ software, half, asked: [...asked, "submit"], buffers })) {
+    try {
+      if (kernel.code === null) {
+        kernels.push({ ...kernel, ...kernel.build(), each: options.overheadMs, repeats: 1 });
+        continue;
+      }
+      if (pipelines.get(kernel.code) === undefined) continue;
+      const sized = await size(gpu, kernel, pipelines.get(kernel.code), options);
+      if (kernel.name === "chain") options.operationMs = sized.each / sized.work;
+      kernels.push({ ...sized, repeats: repeatsFor(sized.each, targetMs) });
+    } catch (error) {
+      if (!(error instanceof GpuProblem)) throw error;
+      problems.push(`webgpu: ${kernel.name}: ${error.message}`);
     }
   }
+  return { kernels, overheadMs: options.overheadMs };
+}
 
-  /** Waits, but no longer than the device lives or the probe may run. */
-  wait(work) {
-    return this.checkpoint(Promise.race([work, this.gone]));
-  }
+const repeatsFor = (each, targetMs) => clamp(Math.round(targetMs / each), 1, MAX_REPEATS);
 
-  buffer(size, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC) {
-    return this.device.createBuffer({ size, usage });
-  }
-
-  uniform(values) {
-    const buffer = this.buffer(16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-    this.device.queue.writeBuffer(buffer, 0, new Uint32Array([...values, 0, 0, 0, 0].slice(0, 4)));
-    return buffer;
-  }
-
-  async pipeline(code) {
-    const began = performance.now();
-    const module = this.device.createShaderModule({ code });
-    const made = await this.wait(this.device.createComputePipelineAsync({
-      layout: "auto", compute: { module, entryPoint: "main" },
-    }));
-    return { pipeline: made, compile_ms: performance.now() - began };
-  }
-
-  bind(pipeline, buffers) {
-    const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-    return this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
-  }
-
-  /** One submission of one pass; wall ms until the queue is done, and GPU ms where they can be read. */
-  async submit(record) {
-    const encoder = this.device.createCommandEncoder();
-    const timed = this.timestamps
-      ? { timestampWrites: { querySet: this.queries, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } }
-      : {};
-    const pass = encoder.beginComputePass(timed);
-    record(pass);
-    pass.end();
-    if (this.timestamps) {
-      encoder.resolveQuerySet(this.queries, 0, 2, this.resolved, 0);
-      encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
-    }
-    const commands = encoder.finish();
-    const began = performance.now();
-    this.device.queue.submit([commands]);
-    await this.wait(this.device.queue.onSubmittedWorkDone());
-    const wall_ms = performance.now() - began;
-    if (!this.timestamps) return { wall_ms, gpu_ms: null };
-    await this.wait(this.readable.mapAsync(GPUMapMode.READ));
-    const [from, to] = new BigUint64Array(this.readable.getMappedRange().slice(0));
-    this.readable.unmap();
-    return { wall_ms, gpu_ms: to > from ? Number(to - from) / 1e6 : null };
-  }
-
-  /**
-   * Doubles the repeats of a submission until it takes `targetMs`, then samples it, all within
-   * `limitMs`. The first pass is discarded. Returns samples of {wall_ms, gpu_ms, repeats}.
-   */
-  async measure(record, targetMs, limitMs) {
-    const began = performance.now();
-    const left = () => limitMs - (performance.now() - began);
-    let repeats = 1;
-    let first = await this.submit((pass) => record(pass, 1));
-    const samples = [];
-    while (first.wall_ms < targetMs && repeats < MAX_REPEATS && left() > 3 * first.wall_ms) {
-      repeats *= 2;
-      first = await this.submit((pass) => record(pass, repeats));
-    }
+/** Kernels take turns until the pace is steady, within the deadline; the repeats follow the pace. */
+async function settle(gpu, kernels, { overheadMs, targetMs, deadline }) {
+  const began = performance.now();
+  const paces = [];
+  const expected = new Map(kernels.map((kernel) => [kernel, kernel.each]));
+  let steady = false;
+  let roundMs = 0;
+  do {
+    const from = performance.now();
+    let rounds = 0;
+    let work = 0;
     do {
-      samples.push({ ...(await this.submit((pass) => record(pass, repeats))), repeats });
-    } while (samples.length < SAMPLES && left() > first.wall_ms);
-    return samples;
+      for (const kernel of kernels) {
+        const wall = wallOf(await gpu.submit((pass) => kernel.record(pass, kernel.repeats)), kernel);
+        work += expected.get(kernel) * kernel.repeats;
+        if (kernel.code !== null) {
+          kernel.each = Math.min(kernel.each, netOf(wall, overheadMs) / kernel.repeats);
+        }
+      }
+      rounds++;
+    } while (performance.now() - from < WINDOW_MS && performance.now() < deadline);
+    const wall = performance.now() - from;
+    roundMs = wall / rounds;
+    paces.push(work / wall);
+    for (const kernel of kernels) {
+      if (kernel.code !== null) kernel.repeats = repeatsFor(kernel.each, targetMs);
+    }
+    const last = paces.slice(-STEADY_WINDOWS);
+    steady = last.length === STEADY_WINDOWS && Math.max(...last) / Math.min(...last) < STEADY_RATIO;
+  } while (!steady && performance.now() < deadline);
+  return { roundMs, settle: { steady, windows: paces.length, wall_ms: performance.now() - began } };
+}
+
+/**
+ * Kernels take turns until the budget is used up, to within one submission. A slice lasts from the
+ * end of the one before, so that a stall between two is seen as well.
+ */
+async function run(gpu, kernels, budgetMs) {
+  const began = performance.now();
+  const slices = [];
+  let last = began;
+  for (let round = 0; ; round++) {
+    for (const kernel of round % 2 ? [...kernels].reverse() : kernels) {
+      if (last - began >= budgetMs) return { slices, measure_ms: last - began };
+      const times = await gpu.submit((pass) => kernel.record(pass, kernel.repeats), true);
+      const wall = wallOf(times, kernel);
+      slices.push({ kernel: kernel.name, begin: last, end: times.end, wall, slot: times.slot });
+      last = times.end;
+    }
   }
 }
 
-/** Wall times less what an empty submission costs; GPU times beside them as a cross-check. */
-function timing(samples, overheadMs) {
-  const net = samples.map(({ wall_ms, repeats }) => Math.max(wall_ms - overheadMs, 0.1 * wall_ms) / repeats);
-  const gpu = samples.filter(({ gpu_ms }) => gpu_ms).map(({ gpu_ms, repeats }) => gpu_ms / repeats);
-  return { net, gpu, repeats: samples[0].repeats };
-}
-
-function report(unit, { net, gpu, repeats }, convert) {
+/** The figures of one kernel from those of its slices that were not stopped in between. */
+function figures({ name, unit, work, share, repeats }, slices, overheadMs, gpuMs) {
+  if (name === "submit") {
+    return { op_us: summary(slices.map(({ wall }) => 1000 * wall)), slices: slices.length };
+  }
+  const net = slices.map(({ wall }) => netOf(wall, overheadMs));
+  const inside = slices.map(({ slot }) => gpuMs[slot]).filter((ms) => ms);
+  const units = repeats * work;
+  const convert = unit === "op_us" ? (ms) => (1000 * ms) / units : (ms) => (1000 * units) / ms;
   return {
-    [unit]: summary(net.map(convert)),
-    slices: net.length,
-    repeats,
-    gpu_over_wall: gpu.length ? median(gpu) / median(net) : null,
+    [unit]: summary(net.map(convert)), slices: net.length, share, repeats,
+    gpu_over_wall: inside.length ? median(inside) / median(net) : null,
   };
 }
 
-async function measureDevice(gpu, { adapter, software, seed, budgetMs, onProgress }) {
-  const { device } = gpu;
-  const share = budgetMs / 4;
-  const target = software ? 40 : 60;
-  const kernels = {};
+/** Compiles one after the other, as each is timed; a shader that two kernels share only once. */
+async function compile(gpu, { software, half, asked, buffers, problems }) {
+  const pipelines = new Map();
   const compile_ms = {};
-  const make = async (name, code) => {
-    const made = await gpu.pipeline(code);
-    compile_ms[name] = made.compile_ms;
-    return made.pipeline;
-  };
-  const fill = await make("fill", FILL);
-  const gemv = await make("gemv_int4", GEMV);
-  const matmul = await make("matmul", MATMUL);
-  const chain = await make("chain", CHAIN);
-
-  const room = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
-  let weightBytes = software ? SOFTWARE_WEIGHT_BYTES : WEIGHT_BYTES;
-  const deviceMemory = globalThis.navigator?.deviceMemory ?? 8;
-  while (weightBytes > room || (weightBytes > 32 * MIB && deviceMemory < 4)) weightBytes /= 2;
-  const rows = weightBytes / ROW_BYTES;
-  const n = software ? 128 : 1024;
-  const weights = gpu.buffer(weightBytes);
-  const scales = gpu.buffer(weightBytes / 4);
-  const x = gpu.buffer(DEPTH * 4);
-  const y = gpu.buffer(rows * 4);
-  const a = gpu.buffer(n * n * 4);
-  const b = gpu.buffer(n * n * 4);
-  const c = gpu.buffer(n * n * 4);
-  const values = gpu.buffer(2048 * 4);
-  const memory_bytes = weightBytes * 1.25 + DEPTH * 4 + rows * 4 + 3 * n * n * 4 + 2048 * 4;
-
-  onProgress({ backend: "webgpu", step: "fill" });
-  for (const [i, buffer] of [weights, scales, a, b].entries()) {
-    const count = buffer.size / 4;
-    const groups = Math.min(1024, Math.ceil(count / 64));
-    const group = gpu.bind(fill, [buffer, gpu.uniform([count, seed + 7919 * i, groups * 64])]);
-    await gpu.submit((pass) => {
-      pass.setPipeline(fill);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(groups);
-    });
+  for (const { name, code } of definitions({ software, half, asked, buffers })) {
+    if (code === null || pipelines.has(code)) continue;
+    pipelines.set(code, undefined);
+    try {
+      const made = await gpu.scoped(() => gpu.pipeline(code));
+      pipelines.set(code, made.pipeline);
+      compile_ms[name] = made.compile_ms;
+    } catch (error) {
+      if (!(error instanceof GpuProblem)) throw error;
+      problems.push(`webgpu: ${name}: ${error.message}`);
+    }
   }
-  device.queue.writeBuffer(values, 0, new Float32Array(2048).fill(0.5));
-  device.queue.writeBuffer(x, 0, Float32Array.from({ length: DEPTH }, (_, i) => ((i * 7919) % 1021) / 1021 - 0.5));
+  return { pipelines, compile_ms };
+}
+
+async function measureDevice(gpu, { software, seed, budgetMs, kernels: asked, onProgress, problems }) {
+  const { limits, features } = gpu.device;
+  const half = features.has("shader-f16");
+  onProgress({ backend: "webgpu", step: "fill" });
+  const wanted = weightBytes({
+    room: Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize),
+    software,
+    deviceMemory: globalThis.navigator?.deviceMemory ?? 8,
+  });
+  const filler = await gpu.pipeline(FILL);
+  const buffers = await allocate(gpu, wanted, GpuProblem);
+  await gpu.scoped(() => fill(gpu, filler.pipeline, buffers, seed));
+  const shared = { software, half, asked, buffers, problems };
+  const { pipelines, compile_ms } = await compile(gpu, shared);
+
+  onProgress({ backend: "webgpu", step: "settle" });
+  const deadline = performance.now() + SETTLE_MS;
+  const most = software ? TARGET_MS.software : TARGET_MS.hardware;
+  const targetMs = clamp(budgetMs / (ROUNDS + 1) / asked.length, TARGET_MS.least, most);
+  const prepared = await prepare(gpu, { ...shared, targetMs, pipelines, deadline });
+  const { kernels, overheadMs } = prepared;
+  const settled = await settle(gpu, kernels, { overheadMs, targetMs, deadline });
+  // Throttled, a round takes longer than planned: less of each, so that there are rounds enough.
+  const fit = Math.min(1, budgetMs / ((ROUNDS + 0.5) * settled.roundMs));
+  for (const kernel of kernels) kernel.repeats = Math.max(1, Math.floor(kernel.repeats * fit));
 
   onProgress({ backend: "webgpu", step: "measure" });
-  const empties = [];
-  for (let i = 0; i < 5; i++) empties.push((await gpu.submit(() => {})).wall_ms);
-  const overhead = median(empties);
-
-  // Slices of the weights in turn, each an eighth of them, so that no repeat finds them in a cache.
-  const eighth = rows / 8;
-  const groups = [];
-  for (let i = 0; i < 8; i++) {
-    groups.push(gpu.bind(gemv, [weights, scales, x, y, gpu.uniform([eighth, i * eighth])]));
-  }
-  const gemvSamples = await gpu.measure((pass, repeats) => {
-    pass.setPipeline(gemv);
-    for (let i = 0; i < repeats; i++) {
-      pass.setBindGroup(0, groups[i % 8]);
-      pass.dispatchWorkgroups(eighth / 4);
+  const { slices, measure_ms } = await run(gpu, kernels, budgetMs);
+  const gpuMs = await gpu.times();
+  // What was not executed is not a figure.
+  if (gpu.failed) throw new Error(gpu.failed);
+  const calm = undisturbed(slices);
+  const of = (name) => calm.filter(({ kernel }) => kernel === name);
+  const empty = of("submit").map(({ wall }) => wall);
+  const measured = {};
+  for (const kernel of kernels.filter(({ name }) => asked.includes(name))) {
+    const own = of(kernel.name);
+    if (own.length === 0) {
+      problems.push(`webgpu: ${kernel.name}: the budget was used up before it was measured`);
+    } else {
+      measured[kernel.name] = figures(kernel, own, empty.length ? median(empty) : overheadMs, gpuMs);
     }
-  }, target, share);
-  kernels.gemv_int4 = report("bytes_per_s", timing(gemvSamples, overhead),
-    (ms) => (eighth * ROW_BYTES * 1000) / ms);
-
-  const product = gpu.bind(matmul, [a, b, c, gpu.uniform([n])]);
-  const matmulSamples = await gpu.measure((pass, repeats) => {
-    pass.setPipeline(matmul);
-    pass.setBindGroup(0, product);
-    for (let i = 0; i < repeats; i++) pass.dispatchWorkgroups(n / 64, n / 64);
-  }, target, share);
-  kernels.matmul = report("flops_per_s", timing(matmulSamples, overhead), (ms) => (2 * n ** 3 * 1000) / ms);
-
-  const small = gpu.bind(chain, [values]);
-  const chainSamples = await gpu.measure((pass, repeats) => {
-    pass.setPipeline(chain);
-    pass.setBindGroup(0, small);
-    for (let i = 0; i < repeats * 16; i++) pass.dispatchWorkgroups(32);
-  }, target, share);
-  kernels.chain = report("op_us", timing(chainSamples, overhead), (ms) => (ms * 1000) / 16);
-  kernels.submit = { op_us: summary(empties.map((ms) => ms * 1000)), slices: empties.length };
-  return { kernels, compile_ms, memory_bytes, weight_bytes: weightBytes };
+  }
+  return {
+    kernels: measured,
+    compile_ms: { fill: filler.compile_ms, ...compile_ms },
+    memory_bytes: gpu.bytes,
+    weight_bytes: buffers.weights.size,
+    settle: settled.settle,
+    duty: dutyOf(slices),
+    drift: driftOf(slices),
+    measure_ms,
+  };
 }
 
-/** As `probeWasm`; adds what it finds wrong to `problems`. */
-export async function probeWebGPU({ budgetMs, seed, onProgress, checkpoint, problems }) {
-  const began = performance.now();
-  const adapter = await checkpoint(navigator.gpu.requestAdapter({ powerPreference: "high-performance" }));
-  if (!adapter) return { available: false, reason: "requestAdapter() found no adapter" };
-  const info = adapter.info ?? {};
-  const software = isSoftware(info, adapter);
-  const about = {
-    info: { ...plain(info), isFallbackAdapter: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) },
-    software,
-    features: [...adapter.features].sort(),
-    limits: plain(adapter.limits),
-  };
-  const timestamps = adapter.features.has("timestamp-query");
-  let device;
-  try {
-    device = await checkpoint(adapter.requestDevice({
-      requiredFeatures: timestamps ? ["timestamp-query"] : [],
-      requiredLimits: {
-        maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
-        maxBufferSize: adapter.limits.maxBufferSize,
-      },
-    }));
-  } catch (error) {
-    return { available: false, reason: `requestDevice(): ${error?.message}`, adapter: about };
+/** An adapter, null where there is none after a few tries. */
+async function adapterOf(checkpoint) {
+  for (let tries = 1; ; tries++) {
+    const found = await checkpoint(
+      navigator.gpu.requestAdapter({ powerPreference: "high-performance" }));
+    if (found || tries === ADAPTER_TRIES) return found;
+    await checkpoint(new Promise((resolve) => { setTimeout(resolve, ADAPTER_WAIT_MS); }));
   }
-  const device_ms = performance.now() - began;
-  const gpu = new Gpu(device, problems, checkpoint, timestamps);
+}
+
+/** A device with all the room that the adapter has, and the features that are measured. */
+async function deviceOf(adapter, checkpoint) {
+  const requiredFeatures = ["timestamp-query", "shader-f16"].filter((it) => adapter.features.has(it));
+  const asked = adapter.requestDevice({
+    requiredFeatures,
+    requiredLimits: {
+      maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
+      maxBufferSize: adapter.limits.maxBufferSize,
+    },
+  });
   try {
-    const measured = await measureDevice(gpu, { adapter, software, seed, budgetMs, onProgress });
+    return await checkpoint(asked);
+  } catch (error) {
+    // It may still come, after an abort.
+    asked.then((device) => device.destroy(), () => {});
+    throw error;
+  }
+}
+
+/**
+ * Resolves also where nothing can be measured, with the reason; adds what it finds wrong to
+ * `problems`. Nothing of the device is left, however it ends.
+ * @param {{budgetMs: number, seed: number, onProgress: Function, problems: string[],
+ *          checkpoint: (work: Promise<any>) => Promise<any>, kernels?: string[]}} options
+ *   `budgetMs` is for measuring alone: compiling comes before it, and up to 1.5 s of settling;
+ *   `kernels` that are not this backend's are left aside
+ */
+export async function probeWebGPU({ budgetMs, seed, onProgress, checkpoint, problems, kernels }) {
+  const began = performance.now();
+  const asked = WEBGPU_KERNELS.filter((name) => kernels?.includes(name) ?? true);
+  let about;
+  let device = null;
+  try {
+    const adapter = await adapterOf(checkpoint);
+    if (!adapter) return { available: false, reason: "requestAdapter() found no adapter" };
+    const info = adapter.info ?? {};
+    const software = isSoftware(info, adapter);
+    about = {
+      info: { ...plain(info), isFallbackAdapter: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter) },
+      software,
+      features: [...adapter.features].sort(),
+      limits: plain(adapter.limits),
+    };
+    const requested = performance.now();
+    device = await deviceOf(adapter, checkpoint);
+    const device_ms = performance.now() - requested;
+    const timestamps = device.features.has("timestamp-query");
+    const gpu = new Gpu(device, problems, checkpoint, timestamps);
+    const measured = await measureDevice(gpu, { software, seed, budgetMs, kernels: asked, onProgress, problems });
     return {
       available: true, reason: null, adapter: about, timestamps, device_ms, ...measured,
       wall_ms: performance.now() - began,
     };
   } catch (error) {
-    const reason = `${error?.name}: ${error?.message}`;
+    const reason = `${error?.name ?? "Error"}: ${error?.message ?? error}`;
     problems.push(`webgpu: ${reason}`);
-    return { available: false, reason, adapter: about };
+    return { available: false, reason, ...(about && { adapter: about }) };
   } finally {
-    device.destroy();
+    device?.destroy();
   }
 }
