@@ -19,7 +19,15 @@ from harness.errors import UserError
 from harness.grid.artifacts import missing_engines, needed
 from harness.grid.history import cell_of, done, durations, estimated, json_lines
 from harness.grid.plan import check_name, expand, load_plan, only, remaining
-from harness.grid.run import GridRun, Tally, clock_time, ended_in_order, host_at_rest, run_trials
+from harness.grid.run import (
+    REST_SECONDS,
+    GridRun,
+    Tally,
+    clock_time,
+    ended_in_order,
+    host_at_rest,
+    run_trials,
+)
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.load import Deadlines
 from harness.models import find_model
@@ -78,6 +86,10 @@ def add_parser(subparsers: Subparsers) -> None:
     add(
         "--probe-budget", type=_positive, default=PROBE_BUDGET_MS, metavar="MS",
         help="how long each probe may measure (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--rest", type=_positive, default=REST_SECONDS, metavar="SECONDS",
+        help="how long the host may take to come to rest before each trial (default: %(default)g)",
     )  # fmt: skip
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--dry-run", action="store_true", help="only show what would be done")
@@ -150,7 +162,7 @@ def _run(
         run = GridRun(
             profiles=profiles,
             open_bench=lambda kind: _laboratory(kind, name, results, options.probe_budget, log),
-            rest=host_at_rest,
+            rest=lambda: host_at_rest(options.rest),
             say=lambda line: _say(console, line, log),
         )
         _say(console, f"{name}: {len(trials)} trials, about {clock_time(_seconds(trials))}", log)

@@ -158,9 +158,12 @@ def _cells(group: Group, device: str) -> Iterable[Cell]:
 
 
 def slowness(profile: Profile) -> float:
-    """How much longer a trial takes than on two cores, by the limit of cores alone."""
+    """How much longer a trial takes than on two cores, by the limit of cores alone: a guess.
+
+    Less than in proportion, as a load is in part the work of one thread and of the server.
+    """
     cpus = profile.limits.cpus
-    return 1.0 if cpus is None else max(1.0, 2.0 / cpus)
+    return 1.0 if cpus is None else max(1.0, 2.0 / cpus) ** 0.75
 
 
 def _ordered(cells: Mapping[Cell, tuple[int, Group, float]]) -> list[GridTrial]:

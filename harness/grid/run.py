@@ -192,10 +192,9 @@ def clock_time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"  # noqa: PLR2004
 
 
-def host_at_rest() -> bool:
-    """Wait, within bounds, until this machine does nothing else; whether that came."""
-    busy: Callable[[], float] = lambda: psutil.cpu_percent(interval=None)  # noqa: E731
-    return asyncio.run(quiet(busy, within=REST_SECONDS))
+def host_at_rest(within: float = REST_SECONDS) -> bool:
+    """Wait up to so many seconds until this machine does nothing else; whether that came."""
+    return asyncio.run(quiet(lambda: psutil.cpu_percent(interval=None), within=within))
 
 
 @contextlib.contextmanager
