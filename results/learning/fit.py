@@ -37,6 +37,9 @@ _FEW_DEVICES: Final = 3
 _FEW_MODELS: Final = 3
 # So many loads that ran and that died, and an engine has a margin of its own.
 _OWN_MARGIN: Final = 3
+# What lives under the same limit beside the engine's processes: the browser's own, and pages of
+# files. From 0.2 to 0.4 GB beside loads of 1 to 3 GB.
+_BESIDE: Final = 1.15
 _SMALLEST_RATIO: Final = 1e-3
 SPEEDS: Final = frozenset({Quantity.PREFILL, Quantity.DECODE})
 """What is told as tokens a second: their errors are those of the speed."""
@@ -276,7 +279,8 @@ def _with_margins(
         if memory is not None:
             own = held[recipe]
             used = own if min(len(own.ran), len(own.died)) >= _OWN_MARGIN else together
-            value = _rounded(margin(used.ran, used.died, memory.high))
+            believed = max(memory.high, _BESIDE)
+            value = _rounded(margin(used.ran, used.died, believed))
             fits[Quantity.MEMORY] = memory.model_copy(update={"margin": value})
     return fitted
 

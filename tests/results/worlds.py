@@ -91,7 +91,7 @@ class World:
     changes: Mapping[str, object] = field(default_factory=dict)
 
     def observations(self) -> list[Observation]:
-        chance = random.Random(self.seed)
+        chance = random.Random(self.seed)  # noqa: S311 - repeatable
         found = []
         for repeat in range(self.repeats):
             for engine in self.engines:
