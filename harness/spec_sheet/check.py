@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.spec_sheet.figures import figures_text, read_figures
-from harness.spec_sheet.fit import errors, left_out, middle, usable, within
+from harness.spec_sheet.fit import (
+    device_of,
+    errors,
+    left_out,
+    middle,
+    model_of,
+    usable,
+    within,
+)
 from harness.spec_sheet.model import QUANTITIES
 from results.table import NOTHING, number, plain
 
@@ -53,7 +61,7 @@ def compare(rows: Sequence[Row]) -> list[Compared]:
     ratios: dict[tuple[int, SheetQuantity], float] = {}
     for quantity in QUANTITIES:
         for family in sorted({row.family for row in rows if row.family}):
-            found = left_out(rows, family, quantity, _device)
+            found = left_out(rows, family, quantity, device_of)
             ratios.update({(line, quantity): ratio for line, ratio in found.items()})
     compared = []
     for row in rows:
@@ -68,10 +76,6 @@ def compare(rows: Sequence[Row]) -> list[Compared]:
                 reason = row.why_not(quantity) or "no figures of another device are left to go by"
             compared.append(Compared(row, quantity, published, predicted, reason))
     return compared
-
-
-def _device(row: Row) -> str:
-    return row.sheet.device if row.sheet else row.device
 
 
 def rows_table(compared: Sequence[Compared]) -> Table:
@@ -89,7 +93,7 @@ def rows_table(compared: Sequence[Compared]) -> Table:
         row = next(iter(found.values())).row
         shown.add_row(
             str(line),
-            Text(plain(f"{_device(row)}, {row.engine}, {row.model} {row.quant}")),
+            Text(plain(f"{device_of(row)}, {row.engine}, {row.model} {row.quant}")),
             *(_cell(found.get(quantity)) for quantity in QUANTITIES),
         )
     return shown
@@ -124,19 +128,15 @@ def summary(rows: Sequence[Row]) -> Table:
                 family,
                 quantity,
                 str(len(mine)),
-                str(len({_device(row) for row in mine})),
+                str(len({device_of(row) for row in mine})),
                 _percent(
-                    middle(errors(left_out(rows, family, quantity, _device).values(), quantity))
+                    middle(errors(left_out(rows, family, quantity, device_of).values(), quantity))
                 ),
                 _percent(
-                    middle(errors(left_out(rows, family, quantity, _model).values(), quantity))
+                    middle(errors(left_out(rows, family, quantity, model_of).values(), quantity))
                 ),
             )
     return shown
-
-
-def _model(row: Row) -> str:
-    return row.load.shape.id if row.load else row.model
 
 
 def _percent(values: tuple[float, float] | None) -> str:
@@ -181,7 +181,7 @@ def as_json(profiles: Mapping[str, Profile]) -> list[dict[str, object]]:
         {
             "line": each.row.line,
             "source": each.row.source,
-            "device": _device(each.row),
+            "device": device_of(each.row),
             "engine": each.row.engine,
             "model": each.row.model,
             "quantisation": each.row.quant,

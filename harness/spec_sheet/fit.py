@@ -137,16 +137,18 @@ def _memory(rows: Sequence[Row]) -> Factors:
 
 
 def _weights(rows: Sequence[Row]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    pairs = [(_device(row), _model(row)) for row in rows]
+    pairs = [(device_of(row), model_of(row)) for row in rows]
     number = Counter(pairs)
     return np.array([1 / number[pair] for pair in pairs])
 
 
-def _device(row: Row) -> str:
+def device_of(row: Row) -> str:
+    """The profile that a row is of."""
     return row.sheet.device if row.sheet else row.device
 
 
-def _model(row: Row) -> str:
+def model_of(row: Row) -> str:
+    """The shape that a row is of."""
     return row.load.shape.id if row.load else row.model
 
 
@@ -209,12 +211,12 @@ def coefficients(rows: Sequence[Row]) -> Coefficients:
     for scope in (*PROCESSORS, "cpu", "gpu"):
         for quantity in QUANTITIES:
             mine = usable(within(rows, scope), quantity)
-            devices = {_device(row) for row in mine}
+            devices = {device_of(row) for row in mine}
             factors = fit(within(rows, scope), quantity)
             if factors is None or len(devices) < LEAST_DEVICES or len(mine) < LEAST_ROWS:
                 continue
-            by_device = left_out(rows, scope, quantity, _device)
-            by_model = left_out(rows, scope, quantity, _model)
+            by_device = left_out(rows, scope, quantity, device_of)
+            by_model = left_out(rows, scope, quantity, model_of)
             factor = reach(by_device.values())
             fits.setdefault(scope, {})[quantity] = Coefficient(
                 factors={name: round(value, 4) for name, value in factors.items()},
@@ -222,7 +224,7 @@ def coefficients(rows: Sequence[Row]) -> Coefficients:
                 high=round(factor, 4),
                 n=len(mine),
                 devices=len(devices),
-                models=len({_model(row) for row in mine}),
+                models=len({model_of(row) for row in mine}),
                 device_left_out=middle(errors(by_device.values(), quantity)),
                 model_left_out=middle(errors(by_model.values(), quantity)),
             )

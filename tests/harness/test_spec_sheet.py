@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.errors import UserError
 from harness.models import MODELS, QUANTISATIONS
 from harness.probe.report import ProbeReport
-from harness.profiles import load_profiles
+from harness.profiles import PROFILES_DIRECTORY, load_profiles
 from harness.runtimes import RUNTIMES
 from harness.spec_sheet import fit
 from harness.spec_sheet.check import compare
@@ -25,7 +25,7 @@ from harness.spec_sheet.figures import (
     read_figures,
 )
 from harness.spec_sheet.foresight import Asked, Foresight, foresee_sheet
-from harness.spec_sheet.model import Storage, shipped, total
+from harness.spec_sheet.model import QUANTITIES, Storage, shipped, total
 from harness.spec_sheet.shapes import SHAPES, find_shape
 from harness.spec_sheet.sheet import Sheet, sheet_of
 from results.observation import Quantity
@@ -361,9 +361,7 @@ def test_one_row_far_off_does_not_lead() -> None:
 
 
 def test_a_device_left_out_has_no_part_in_its_own_prediction() -> None:
-    def device(each: Row) -> str:
-        return each.sheet.device if each.sheet else ""
-
+    device = fit.device_of
     before = fit.left_out(ROWS, "xnnpack/cpu", "decode", device)
     changed = [
         replace(each, measured={name: 7 * value for name, value in each.measured.items()})
@@ -397,3 +395,25 @@ def test_every_published_figure_is_compared_or_says_why_not() -> None:
     # Of devices that the fit has not seen: far from a probe, and no nonsense.
     assert len(decode) >= 40
     assert decode[len(decode) // 2] < 0.45
+
+
+def test_the_documented_errors_are_those_of_today() -> None:
+    text = (PROFILES_DIRECTORY.parent / "docs" / "spec-sheet.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    family = ""
+    found = 0
+    for cells in rows:
+        if len(cells) != 6 or cells[1] not in QUANTITIES:
+            continue
+        family = cells[0] or family
+        quantity = next(each for each in QUANTITIES if each == cells[1])
+        mine = fit.usable(fit.within(ROWS, family), quantity)
+        assert [cells[2], cells[3]] == [str(len(mine)), str(len(set(map(fit.device_of, mine))))]
+        for cell, by in ((cells[4], fit.device_of), (cells[5], fit.model_of)):
+            ratios = fit.left_out(ROWS, family, quantity, by)
+            said = fit.middle(fit.errors(ratios.values(), quantity))
+            assert said
+            assert cell.split(" / ")[0] == f"{said[0]:.0%}".replace("%", " %")
+            assert cell.split(" / ")[-1] == f"{said[1]:.0%}".replace("%", " %")
+        found += 1
+    assert found == 11
