@@ -16,7 +16,7 @@ const HEAD_BYTES = 144 * MIB;
 const SOFTWARE_WEIGHT_BYTES = 8 * MIB;
 const LEAST_WEIGHT_BYTES = 8 * MIB;
 const SLICE_BYTES = 8 * MIB;
-const SOFTWARE_SLICE_BYTES = 256 * KIB;
+const SOFTWARE_SLICE_BYTES = 128 * KIB;
 /** A dispatch should take so many times as long as the smallest one, or that is what is measured. */
 const DISPATCHES = 16;
 const SIDES = [256, 512, 1024];
