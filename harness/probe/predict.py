@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from harness.probe.recipe import is_for
 from harness.probe.terms import Speeds, bases, heap_need
+from results.calibration import Fit
 from results.observation import Quantity
 from results.record import Interval, Prediction, Term
 from results.tiers import Tier, pair_tier
@@ -67,6 +68,7 @@ class _Sum:
     terms: Mapping[str, Term]
     interval: Interval
     calibrated: bool
+    margin: float | None = None
 
 
 def feasible(prediction: Prediction) -> Feasible:
@@ -87,7 +89,8 @@ def predict(
 
     The verdict: "unsupported" when something structural is missing or too small; "oom" when even
     the low end of the memory interval exceeds the budget, or the need the engine's address space;
-    "unknown" when the interval straddles the budget, or a kernel that is needed was not measured;
+    "unknown" when the interval straddles the budget, or a kernel that is needed was not measured.
+    A fit of memory says itself from where on to refuse (`margin`), and leaves nothing unknown;
     else "ok", also with an unknown budget (the reason then says so). Each quantity is given
     wherever it can be computed; a tier only for "ok" (the tier of its expected speeds), and
     "unsupported" for what cannot run.
@@ -102,11 +105,12 @@ def predict(
     if missing := structural(report, demand, recipe):
         return Prediction(verdict="unsupported", reason=missing, tier=Tier.UNSUPPORTED)
     sums = sums_of(report, demand, recipe, calibration)
-    peak = _interval(sums, Quantity.MEMORY)
+    memory = sums.get(Quantity.MEMORY)
     prefill = _rate(demand.prompt_tokens, _interval(sums, Quantity.PREFILL))
     decode = _rate(1, _interval(sums, Quantity.DECODE))
     verdict: Literal["ok", "oom", "unknown"]
-    if objection := _too_much(recipe, budget, heap_bytes=heap_need(recipe, demand), peak=peak):
+    heap_bytes = heap_need(recipe, demand)
+    if objection := _too_much(recipe, budget, heap_bytes=heap_bytes, memory=memory):
         verdict, reason = objection
     elif prefill is None or decode is None:
         verdict, reason = "unknown", _unpredicted(recipe, demand)
@@ -123,7 +127,7 @@ def predict(
         first_token_seconds=_interval(sums, Quantity.FIRST_TOKEN),
         prefill_tokens_per_s=prefill,
         decode_tokens_per_s=decode,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=memory.interval if memory else None,
         terms={str(quantity): dict(found.terms) for quantity, found in sums.items()},
         calibrated=bool(sums) and all(found.calibrated for found in sums.values()),
     )
@@ -200,6 +204,7 @@ def sums_of(
                 high=expected * known.high * widened,
             ),
             calibrated,
+            known.margin if isinstance(known, Fit) else None,
         )
     return sums
 
@@ -229,17 +234,19 @@ def _factors(
 ) -> tuple[_Known | None, bool]:
     """The factors of a fit, or the recipe's own; and which of these they are.
 
-    A fit that saw no weights stored in this way has no factor for their matrices: then it says
-    nothing, where the sum without them would promise far too much.
+    A fit that saw no weights stored in this way has no factor for their matrices, but for others':
+    then it says nothing, where the sum without them would promise far too much.
     """
     default = recipe.defaults.get(quantity)
     fit = calibration.fit(recipe.key, quantity) if calibration else None
     if fit is None:
         return default, False
-    own = {name for name in fit.factors if "." in name and is_for(name, quantisation)}
-    if not own and any("." in name for name in recipe.terms.get(quantity, ())):
-        return default, False
-    return fit, True
+    unseen = any(
+        factor > 0 and f"{name.partition('.')[0]}.{quantisation}" not in fit.factors
+        for name, factor in fit.factors.items()
+        if not is_for(name, quantisation)
+    )
+    return (default, False) if unseen else (fit, True)
 
 
 def _interval(sums: Mapping[Quantity, _Sum], quantity: Quantity) -> Interval | None:
@@ -257,7 +264,7 @@ def _rate(tokens: int, seconds: Interval | None) -> Interval | None:
 
 
 def _too_much(
-    recipe: EngineRecipe, budget: MemoryBudget, *, heap_bytes: float, peak: Interval | None
+    recipe: EngineRecipe, budget: MemoryBudget, *, heap_bytes: float, memory: _Sum | None
 ) -> tuple[Literal["oom", "unknown"], str] | None:
     """Why memory does not suffice, or may not; `None` when it does or when no limit is known."""
     if recipe.heap_bytes is not None and heap_bytes > recipe.heap_bytes:
@@ -265,15 +272,24 @@ def _too_much(
             f"needs {heap_bytes / 1e9:.2f} GB of {recipe.name}'s address space of "
             f"{recipe.heap_bytes / 1e9:.2f} GB"
         )
-    if budget.limit_bytes is None or peak is None:
+    if budget.limit_bytes is None or memory is None:
         return None
     where = f" ({budget.source})" if budget.source else ""
-    need = f"{peak.low / 1e9:.2f} to {peak.high / 1e9:.2f} GB"
-    have = f"{budget.limit_bytes / 1e9:.2f} GB{where}"
-    if peak.low > budget.limit_bytes:
-        return "oom", f"peaks at {need}, above the limit of {have}"
-    if peak.high > budget.limit_bytes:
-        return "unknown", f"peaks at {need}, which the limit of {have} may or may not hold"
+    return _above(budget.limit_bytes, f"{budget.limit_bytes / 1e9:.2f} GB{where}", memory)
+
+
+def _above(limit: int, words: str, memory: _Sum) -> tuple[Literal["oom", "unknown"], str] | None:
+    """Whether a peak exceeds a limit: by a fit's margin, or else by the interval."""
+    peak = memory.interval
+    need = f"peaks at {peak.low / 1e9:.2f} to {peak.high / 1e9:.2f} GB"
+    if memory.margin is not None:
+        wanted = peak.expected * memory.margin
+        refusal = f"{need} and wants {wanted / 1e9:.2f} GB, above the limit of {words}"
+        return ("oom", refusal) if wanted > limit else None
+    if peak.low > limit:
+        return "oom", f"{need}, above the limit of {words}"
+    if peak.high > limit:
+        return "unknown", f"{need}, which the limit of {words} may or may not hold"
     return None
 
 

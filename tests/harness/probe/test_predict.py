@@ -322,6 +322,32 @@ def test_only_what_is_fitted_throughout_is_calibrated() -> None:
     assert other.terms["memory"]["file"].factor == 1.4
 
 
+def test_a_fit_without_any_matrices_is_for_all_weights() -> None:
+    """On a fast GPU nothing but what lies between its commands may be left of a token."""
+    fitted = calibration("wllama/wasm", decode=fit(small=2.0, matrix__q8_0=0.0))
+    assert set(run(quantisation="q4_0", recipe=WLLAMA, calibration=fitted).terms["decode"]) == {
+        "small"
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [(1_260_000_000, "oom"), (1_280_000_000, "ok"), (None, "ok")]
+)
+def test_a_fit_says_from_where_on_to_refuse(limit: int | None, verdict: str) -> None:
+    memory = fit(0.8, 1.5, fixed=1.0).model_copy(update={"margin": 1.27})
+    prediction = run(
+        quantisation="q8_0",
+        recipe=WLLAMA,
+        calibration=calibration("wllama/wasm", memory=memory),
+        limits=MemoryBudget(limit, "the cgroup"),
+    )
+    assert prediction.verdict == verdict
+    if verdict == "oom":
+        assert prediction.reason == (
+            "peaks at 0.80 to 1.50 GB and wants 1.27 GB, above the limit of 1.26 GB (the cgroup)"
+        )
+
+
 def test_the_shipped_calibration_is_of_this_version() -> None:
     found = shipped()
     assert (found is not None) == CALIBRATION_PATH.is_file()
