@@ -14,9 +14,6 @@ export class UnknownNameError extends TypeError {
   }
 }
 
-/** Whether a page can run the engine at all: native ones are in the catalogue too. */
-const inPages = ({ backend, native }) => !native && (backend === "wasm" || backend === "webgpu");
-
 /** Edits between two words (Levenshtein). @param {string} a @param {string} b */
 function distance(a, b) {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -31,7 +28,7 @@ function distance(a, b) {
   return row[b.length];
 }
 
-/** At most three known words that are like `word`, best first. @param {string[]} known */
+/** At most three known words that are like `word`, the nearest first. @param {string[]} known */
 export function nearest(word, known) {
   const wanted = word.toLowerCase();
   return known
@@ -42,11 +39,25 @@ export function nearest(word, known) {
     .map(({ name }) => name);
 }
 
-/** @param {URL} url */
-async function fetched(url, signal) {
-  const response = await fetch(url, { signal });
-  if (!response.ok) throw new Error(`${url.pathname.split("/").pop()}: HTTP ${response.status}`);
-  return response.json();
+/** @type {Map<string, Promise<object>>} */
+const kept = new Map();
+
+/** The JSON at an address, which is asked for once. @param {URL} url */
+async function fetched(url) {
+  const name = url.pathname.split("/").pop();
+  const read = async () => {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+    return response.json();
+  };
+  if (!kept.has(name)) kept.set(name, read());
+  try {
+    return await kept.get(name);
+  } catch (error) {
+    // An optional file that is not there stays so; what the network did may be over next time.
+    if (!/HTTP 404$/.test(error.message)) kept.delete(name);
+    throw error;
+  }
 }
 
 /**
@@ -56,8 +67,8 @@ async function fetched(url, signal) {
 export async function load({ signal, catalogue, calibration, problems = [] } = {}) {
   // Addresses in this very form are what bundlers look for.
   const [known, fits] = await Promise.allSettled([
-    catalogue ?? fetched(new URL("./catalogue.json", import.meta.url), signal),
-    calibration === undefined ? fetched(new URL("./calibration.json", import.meta.url), signal) : calibration,
+    catalogue ?? fetched(new URL("./catalogue.json", import.meta.url)),
+    calibration === undefined ? fetched(new URL("./calibration.json", import.meta.url)) : calibration,
   ]);
   signal?.throwIfAborted();
   if (known.status === "rejected") throw known.reason;
@@ -110,7 +121,7 @@ export function findQuantisation(catalogue, model, runtime, name) {
  */
 export async function models(options = {}) {
   const { catalogue } = await load({ ...options, calibration: null });
-  const engines = Object.entries(catalogue.engines).filter(([, engine]) => inPages(engine));
+  const engines = Object.entries(catalogue.engines);
   return Object.entries(catalogue.models)
     .map(([id, { aliases, parameters }]) => {
       const able = engines.filter(([, { files }]) => files[id]);
@@ -130,7 +141,7 @@ export async function models(options = {}) {
 export function expand(catalogue, { model, quant, runtime }) {
   const models = model === undefined ? Object.keys(catalogue.models) : [findModel(catalogue, model)];
   const engines = runtime === undefined
-    ? Object.keys(catalogue.engines).filter((id) => inPages(catalogue.engines[id]))
+    ? Object.keys(catalogue.engines)
     : [findRuntime(catalogue, runtime)];
   const found = [];
   for (const id of models) {

@@ -229,6 +229,6 @@ export function estimateMemory(environment, { memoryBytes, memoryProbe } = {}) {
   return {
     low_bytes: Math.round(share(android ? gib : gib / 2) * GIB),
     high_bytes: capped ? null : Math.round(share(1.5 * gib) * GIB),
-    source: `an estimate from navigator.deviceMemory, ${gib} GiB`,
+    source: `the memory of this device, estimated from navigator.deviceMemory of ${gib} GiB`,
   };
 }

@@ -16,30 +16,36 @@ function tierOf(steps, tokensPerSecond) {
 /** The adapter of a report, also where its device could not be measured. */
 const adapterOf = (report) => report.backends.webgpu?.adapter ?? null;
 
+/** Names of the environment in words. */
+const WORDS = { wasm_simd: "WebAssembly SIMD", wasm_memory64: "64-bit WebAssembly memory", webgpu: "WebGPU" };
+
+/** Which of a model's tensors is too large for the adapter; null where none is. */
+function aboveLimits({ limits }, bytes, names) {
+  const name = names.find((limit) => limits[limit] !== undefined && bytes > limits[limit]);
+  return name ? `its largest tensor has ${bytes} bytes, above the adapter's ${name} of ${limits[name]}` : null;
+}
+
 /** Why structure alone forbids it; null when it does not. */
-function structure(report, engine, recipe, model, bits) {
+function structure(report, engine, recipe, { model, id, quantisation, bits }) {
   const here = report.environment;
   const { backend } = recipe;
   const result = report.backends[backend];
   const adapter = adapterOf(report);
+  for (const need of [...engine.needs, ...(engine.needs_of?.[quantisation] ?? [])]) {
+    if (Object.hasOwn(here, need)) {
+      if (!here[need]) return `the browser has no ${WORDS[need] ?? need}`;
+    } else if (adapter && !adapter.features.includes(need)) return `the WebGPU adapter has no ${need}`;
+  }
   // Not asked for is not the same as not there: the environment still knows. And a probe that failed
   // on a backend that is there says nothing about the device.
   const there = backend === "wasm" ? here.wasm_simd : result ? adapter !== null : here.webgpu;
   if (!result?.available && !there) return result ? `${backend}: ${result.reason}` : `the browser has no ${backend}`;
-  for (const need of engine.needs ?? []) {
-    const known = Object.hasOwn(here, need);
-    if (known ? here[need] : adapter === null || adapter.features.includes(need)) continue;
-    return `the ${known ? "browser" : "adapter"} has no ${need}`;
-  }
-  if (recipe.binds_whole_tensors && report.backends.webgpu?.available) {
-    // The payload is bound apart from its scales.
-    const largest = Math.floor((model.largest_tensor_parameters * bits) / 8);
-    const limit = adapter.limits.maxStorageBufferBindingSize;
-    if (limit !== undefined && largest > limit) {
-      return `its largest tensor has ${largest} bytes, the adapter binds at most ${limit}`;
-    }
-  }
-  return null;
+  const stored = engine.largest_tensors?.[id]?.[quantisation];
+  if (adapter && stored) return aboveLimits(adapter, stored, ["maxBufferSize", "maxStorageBufferBindingSize"]);
+  if (!adapter || !recipe.binds_whole_tensors) return null;
+  // The payload is bound apart from its scales.
+  const payload = Math.floor((model.largest_tensor_parameters * bits) / 8);
+  return aboveLimits(adapter, payload, ["maxStorageBufferBindingSize"]);
 }
 
 /** First and last third of a probe may differ by so much. */
@@ -59,34 +65,44 @@ function unsteadiness(report, { backend }, threads) {
 
 /**
  * The factors of a fit, or the recipe's own. A fit that saw no weights stored in this way has no
- * factor for their matrices: the sum without them would promise far too much.
+ * factor for their matrices, but for others': the sum without them would promise far too much.
  */
 function factorsOf(recipe, quantity, quantisation, fit) {
-  const own = recipe.defaults[quantity] ?? null;
-  const choices = recipe.terms?.[quantity] ?? Object.keys(own?.factors ?? {});
-  const named = (term) => term.includes(".");
-  const blind = fit && choices.some(named) &&
-    !Object.keys(fit.factors).some((term) => named(term) && isFor(term, quantisation));
-  return fit && !blind ? { known: fit, fitted: true } : { known: own, fitted: false };
+  const unseen = Object.entries(fit?.factors ?? {}).some(([term, factor]) =>
+    factor > 0 && !isFor(term, quantisation) && !Object.hasOwn(fit.factors, `${term.split(".")[0]}.${quantisation}`));
+  return fit && !unseen ? { known: fit, fitted: true } : { known: recipe.defaults[quantity], fitted: false };
 }
 
 const number = (bytes) => (bytes / 1e9).toFixed(2);
 const gb = (bytes) => `${number(bytes)} GB`;
 
-/** Why memory does not suffice, or may not: a verdict and a reason; null without an objection. */
-function tooMuch(recipe, runtime, heap, peak, memory) {
+/**
+ * Why memory does not suffice, or may not: a verdict and a reason; null without an objection. A fit
+ * says itself from where on to refuse (`margin`); without one, the interval does.
+ */
+function tooMuch(recipe, heap, peak, margin, memory) {
   if (recipe.heap_bytes && heap > recipe.heap_bytes) {
-    return ["oom", `needs ${gb(heap)} of ${runtime}'s address space of ${gb(recipe.heap_bytes)}`];
+    return ["oom", `needs ${gb(heap)} of ${recipe.name}'s address space of ${gb(recipe.heap_bytes)}`];
   }
-  if (!memory || peak.unknown) return null;
-  const { low_bytes: low, high_bytes: high, source } = memory;
+  if (!memory || peak.unknown !== undefined) return null;
+  const { low_bytes: low, source } = memory;
+  const high = memory.high_bytes ?? Infinity;
+  const wanted = margin ? peak.expected * margin : null;
   const need = `peaks at ${number(peak.low)} to ${gb(peak.high)}`;
-  if (high !== null && peak.low > high) return ["oom", `${need}, above the limit of ${gb(high)} (${source})`];
-  if (peak.high > low) {
-    const have = high === low ? gb(low) : high === null ? `at least ${gb(low)}` : `${number(low)} to ${gb(high)}`;
+  if ((wanted ?? peak.low) > high) {
+    return ["oom", `${need}${wanted ? ` and wants ${gb(wanted)}` : ""}, above the limit of ${gb(high)} (${source})`];
+  }
+  if ((wanted ?? peak.high) > low) {
+    const have = high === low ? gb(low) : high === Infinity ? `at least ${gb(low)}` : `${number(low)} to ${gb(high)}`;
     return ["unknown", `${need}, which the limit of ${have} (${source}) may or may not hold`];
   }
   return null;
+}
+
+/** How many threads an engine runs with here. */
+function threadsOf(here, { max_threads: most, needs_isolation: isolation }) {
+  if (isolation && !(here.cross_origin_isolated && here.wasm_threads)) return 1;
+  return Math.max(1, Math.min(here.hardware_concurrency || 1, most));
 }
 
 const invert = (tokens, seconds) =>
@@ -125,20 +141,20 @@ export function predict(report, workload, { catalogue, calibration = null, memor
     prompt_tokens: promptTokens, output_tokens: outputTokens,
   };
   const engine = catalogue.engines[runtime];
-  const fileBytes = engine.files[modelId]?.[quantisation];
+  const adapter = adapterOf(report);
+  const half = adapter?.features.includes("shader-f16");
+  const fileBytes = ((half && engine.files_shader_f16) || engine.files)[modelId]?.[quantisation];
   const refused = (reason) => unpredicted({ ...told, promptTokens, outputTokens, fileBytes }, reason);
   if (fileBytes === undefined) return refused(`${runtime} does not run ${modelId} in ${asked}`);
-  const adapter = adapterOf(report);
   const onGpu = engine.backend === "webgpu" && adapter !== null && !adapter.software;
   const key = (onGpu && engine.gpu?.[quantisation]) || engine.quantisations[quantisation];
   const recipe = catalogue.recipes[key];
   const model = catalogue.models[modelId];
   const { bits } = catalogue.quantisations[quantisation];
-  const missing = structure(report, engine, recipe, model, bits);
+  const missing = structure(report, engine, recipe, { model, id: modelId, quantisation, bits });
   if (missing) return refused(missing);
 
-  const isolated = Boolean(report.environment.cross_origin_isolated);
-  const threads = engine.needs_isolation && !isolated ? 1 : engine.max_threads;
+  const threads = threadsOf(report.environment, engine);
   const speeds = new Speeds(report, recipe.backend, threads);
   const step = new Step(speeds, recipe, {
     model, quantisation, bits, prompt: promptTokens, output: outputTokens, fileBytes,
@@ -167,6 +183,7 @@ export function predict(report, workload, { catalogue, calibration = null, memor
     return { low: (expected * low) / widened, expected, high: expected * high * widened };
   };
   const peak = quantity("memory");
+  const { margin } = factorsOf(recipe, "memory", quantisation, calibration?.engines[key]?.memory).known ?? {};
   const load = quantity("load");
   const decodeSeconds = quantity("decode");
   const prefillSeconds = quantity("prefill");
@@ -177,7 +194,7 @@ export function predict(report, workload, { catalogue, calibration = null, memor
   const limits = memoryBytes === undefined || memoryBytes === null
     ? (memory ?? null)
     : { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "the limit that was given" };
-  const objection = tooMuch(recipe, runtime, step.heapNeed(), peak, limits);
+  const objection = tooMuch(recipe, step.heapNeed(), peak, margin, limits);
   const measured = !prefill.unknown && !decode.unknown;
   let [verdict, reason] = objection ?? ["ok", limits
     ? `expected to fit ${limits.source}` : "nothing speaks against it; the memory limit is not known"];

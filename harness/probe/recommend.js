@@ -29,10 +29,12 @@ async function recommended(options) {
   const { candidates, minTier = "low" } = options;
   const { report, told, catalogue } = await survey(options, candidates ?? [{}]);
   const size = (prediction) => catalogue.models[prediction.model]?.parameters ?? 0;
-  // Given candidates are in order of preference; without, a larger model is taken to be the better.
+  const usable = ({ tier }) => Number(tierRank(tier) >= tierRank("low"));
+  // Given candidates are in order of preference. Without, a larger model is taken to be the better,
+  // of those that are as fast as somebody reads.
   const order = candidates
     ? told.flatMap((group) => [...group].sort(byMerit))
-    : told.flat().sort((a, b) => size(b) - size(a) || byMerit(a, b));
+    : told.flat().sort((a, b) => usable(b) - usable(a) || size(b) - size(a) || byMerit(a, b));
   const accepted = [];
   const refused = [];
   for (const prediction of order) {

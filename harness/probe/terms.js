@@ -73,7 +73,7 @@ export class Step {
    */
   constructor(speeds, recipe, demand) {
     Object.assign(this, { speeds, recipe, ...demand });
-    const multiple = recipe.prefill_multiple ?? 1;
+    const multiple = recipe.prefill_multiple;
     this.rows = Math.ceil(demand.prompt / multiple) * multiple;
     this.kernels = recipe.kernels[demand.quantisation] ?? {};
     this.operations = demand.model.layers * recipe.operations_per_layer + recipe.operations_fixed;
@@ -163,7 +163,7 @@ export class Step {
 
   /** Bytes that the engine's own address space must hold. */
   heapNeed() {
-    const { heap_file: copies, heap_largest: expanded = 0 } = this.recipe;
+    const { heap_file: copies, heap_largest: expanded } = this.recipe;
     return copies * this.fileBytes + expanded * this.memory("largest") + this.memory("kv");
   }
 

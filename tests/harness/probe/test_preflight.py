@@ -220,8 +220,8 @@ def test_a_device_that_can_nothing_gets_a_report(page: Page) -> None:
     assert recommendation["best"] is None
     assert recommendation["chain"] == []
     assert {item["reason"] for item in recommendation["refused"]} == {
-        "wasm: missing",
-        "webgpu: missing",
+        "the browser has no WebAssembly SIMD",
+        "the browser has no WebGPU",
     }
 
 

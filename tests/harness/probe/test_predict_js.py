@@ -1,0 +1,142 @@
+"""The prediction in JavaScript: the same figures as in Python, from the shipped catalogue."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from tests.harness.probe.node import PACKAGE, evaluated
+from tests.harness.probe.samples import DATA
+
+GOLDEN = json.loads((DATA / "golden_predictions.json").read_text())
+SMALL = json.loads((DATA / "small_catalogue.json").read_text())
+CATALOGUE = json.loads((PACKAGE / "catalogue.json").read_text())
+SAMPLE = json.loads((DATA / "chromium_wasm.json").read_text())
+CLOSE = 1e-9
+QUANTITIES = (
+    "load_seconds",
+    "first_token_seconds",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "peak_memory_bytes",
+)
+PREDICT = """
+    const { predict } = await import("./predict.js");
+    return cases.map(({ report, runtime, model, quantisation, prompt_tokens, output_tokens,
+        memory_bytes, with_calibration }) => predict(
+      reports[report],
+      { runtime, model, quantisation, promptTokens: prompt_tokens, outputTokens: output_tokens },
+      {
+        catalogue,
+        calibration: with_calibration ? calibration : null,
+        memory: memory_bytes === null ? null
+          : { low_bytes: memory_bytes, high_bytes: memory_bytes, source: "given by the caller" },
+      },
+    ));
+"""
+
+
+@pytest.fixture(scope="module")
+def predicted() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = evaluated(PREDICT, catalogue=CATALOGUE, **GOLDEN)
+    return found
+
+
+def near(found: float, expected: float) -> bool:
+    return math.isclose(found, expected, rel_tol=CLOSE)
+
+
+@pytest.mark.parametrize("number", range(len(GOLDEN["cases"])))
+def test_both_languages_predict_alike(number: int, predicted: list[dict[str, Any]]) -> None:
+    expected, found = GOLDEN["cases"][number]["expected"], predicted[number]
+    same = ("verdict", "tier", "calibrated", "recipe")
+    assert {key: found[key] for key in same} == {key: expected[key] for key in same}, found
+    if expected["verdict"] in {"ok", "oom"}:
+        assert found["reason"] == expected["reason"]
+    for name in QUANTITIES:
+        interval = expected[name]
+        if interval is None:
+            assert found[name]["unknown"]
+            continue
+        for key, value in zip(("low", "expected", "high"), interval, strict=True):
+            assert near(found[name][key], value), (name, key)
+    assert found["terms"].keys() == expected["terms"].keys()
+    for quantity, terms in expected["terms"].items():
+        assert found["terms"][quantity].keys() == terms.keys()
+        for term, (base, factor) in terms.items():
+            assert near(found["terms"][quantity][term]["base"], base), term
+            assert near(found["terms"][quantity][term]["factor"], factor), term
+
+
+def small(**options: Any) -> dict[str, Any]:
+    """One prediction by the small catalogue."""
+    workload = {"model": "gemma-2b", "runtime": "wllama/wasm", "quant": "int4"}
+    body = """
+        const { predict } = await import("./predict.js");
+        return predict(report, workload, { catalogue, ...options });
+    """
+    found: dict[str, Any] = evaluated(
+        body, report=SAMPLE, workload=workload, catalogue=SMALL, options=options
+    )
+    return found
+
+
+def budget(low: float, high: float | None) -> dict[str, Any]:
+    return {"low_bytes": low, "high_bytes": high, "source": "a test"}
+
+
+@pytest.mark.parametrize(
+    ("memory", "verdict", "words"),
+    [
+        (None, "ok", "the memory limit is not known"),
+        (budget(9e9, None), "ok", "expected to fit a test"),
+        (budget(1e9, None), "unknown", "at least 1.00 GB (a test)"),
+        (budget(1e9, 9e9), "unknown", "1.00 to 9.00 GB (a test)"),
+        (budget(0.5e9, 1e9), "oom", "above the limit of 1.00 GB (a test)"),
+    ],
+)
+def test_the_verdict_takes_a_budget_that_is_not_known_exactly(
+    memory: dict[str, Any] | None, verdict: str, words: str
+) -> None:
+    found = small(memory=memory)
+    assert found["verdict"] == verdict
+    assert words in found["reason"]
+
+
+def test_a_given_limit_wins() -> None:
+    assert small(memory=budget(9e9, None), memoryBytes=1e9)["verdict"] == "oom"
+
+
+def test_int4_and_int8_mean_what_the_engine_has() -> None:
+    names = evaluated(
+        """
+        const { findQuantisation } = await import("./catalogue.js");
+        return cases.map(([model, runtime, name]) => findQuantisation(catalogue, model, runtime, name));
+        """,
+        catalogue=CATALOGUE,
+        cases=[
+            ["gemma-2b", "wllama/wasm", "int4"],
+            ["gemma-3-270m", "wllama/wasm", "int4"],
+            ["gemma-3-270m", "wllama/wasm", "int8"],
+            ["gemma-3-270m", "onnxruntime-web/wasm", "int4"],
+            ["gemma-3-270m", "onnxruntime-web/wasm", "q4_k"],
+        ],
+    )
+    assert names == ["q4_k", "q4_0", "q8_0", "int4", None]
+
+
+def test_every_engine_of_the_catalogue_is_asked_for_kernels_that_the_probe_has() -> None:
+    needed = evaluated(
+        """
+        const { expand, needed } = await import("./catalogue.js");
+        return needed({ catalogue, calibration: null }, expand(catalogue, {}));
+        """,
+        catalogue=CATALOGUE,
+    )
+    assert set(needed["backends"]) == {"wasm", "webgpu"}
+    known = "".join((PACKAGE / name).read_text() for name in ("wasm.js", "worker.js", "webgpu.js"))
+    known += "".join(path.read_text() for path in PACKAGE.glob("gpu*.js"))
+    assert [name for name in needed["kernels"] if name not in known] == []
