@@ -66,9 +66,9 @@ def _of(model: Architecture) -> Shape:
 def _prefill(model: Architecture) -> int:
     """Parameters of the layers that make keys and values.
 
-    Where later layers share those of earlier ones (Gemma 3n and 4), they do nothing that a later
-    token would see: engines leave them out until the last token (developers.googleblog.com,
-    Introducing Gemma 3n, KV cache sharing).
+    Where later layers share those of earlier ones (Gemma 3n and 4: `num_kv_shared_layers` in
+    transformers), they do nothing that a later token would see, and engines are taken to leave them
+    out until the last token: with them, published speeds are above the peak of the GPU.
     """
     if model.per_layer is None:
         return model.body_parameters
