@@ -37,7 +37,10 @@ export function median(values) {
 
 /** A slice that took this much longer than its kernel's burst was stopped in between. */
 const STALL_FACTOR = 1.5;
-const STALL_MS = 3;
+const STALL_MS = 1;
+/** The quantile of a kernel's times that is free of stops, however many of them were stopped. */
+const CALM_QUANTILE = 0.15;
+const NEAR = 0.2;
 /** Fewer stalls, or such that span less of the log, tell nothing of a period. */
 const MIN_STALLS = 3;
 const MIN_SPAN = 0.5;
@@ -45,13 +48,17 @@ const MIN_SPAN = 0.5;
 const stallLimit = (burst) => STALL_FACTOR * burst + STALL_MS;
 
 /**
- * The undisturbed time of a slice: the median of those that were not stopped. The lower quartile
- * decides who was, so up to three quarters of them may have been.
+ * The undisturbed time of a slice: the middle of those that were not stopped. A low quantile decides
+ * who was, so most of them may have been, or have shared their processor with another thread.
  * @param {number[]} times ms
  */
 export function burstTime(times) {
-  const limit = stallLimit(quantile([...times].sort((a, b) => a - b), 0.25));
-  return median(times.filter((time) => time <= limit));
+  const sorted = [...times].sort((a, b) => a - b);
+  const limit = stallLimit(sorted[Math.floor((sorted.length - 1) * CALM_QUANTILE)]);
+  const middle = median(times.filter((time) => time <= limit));
+  // The mean of those near the median: as robust, and finer than a coarse clock's steps.
+  const near = times.filter((time) => Math.abs(time - middle) <= NEAR * middle);
+  return near.length > 0 ? near.reduce((sum, time) => sum + time, 0) / near.length : middle;
 }
 
 /** The burst time of each kernel. @param {Slice[]} slices @returns {Map<string, number>} */

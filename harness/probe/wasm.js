@@ -6,10 +6,10 @@ import { driftOf, dutyOf, median, summary, undisturbed } from "./statistics.js";
 const MIB = 1 << 20;
 const SETTLE_WINDOW_MS = 200;
 const SETTLE_LIMIT_MS = 3000;
-/** Windows whose paces differ by less are steady; a kernel whose best time still falls is not compiled. */
+/** Windows whose paces differ by less are steady; a kernel whose time still falls is being compiled. */
 const STEADY_WINDOWS = 3;
 const STEADY_RATIO = 1.1;
-const COMPILED_RATIO = 1.2;
+const COMPILED_RATIO = 1.3;
 const START_DELAY_MS = 20;
 /** Below this duty the device is throttled: phases last longer, to see enough periods. */
 const THROTTLED = 0.9;
@@ -19,7 +19,9 @@ const THROTTLED_PHASE_SHARE = 0.58;
 const MIN_ROUNDS = 3;
 const MAX_ROUNDS = 8;
 const WINDOW_MS = 15;
+/** Shorter than what a quota leaves of a period; the longer, the less a coarse clock matters. */
 const SLICE_MS = 5;
+const THROTTLED_SLICE_MS = 3;
 /** The size of the memory walked is the point of the head kernels: theirs are longer. */
 const HEAD_SLICE_MS = 20;
 const THROTTLED_HEAD_SLICE_MS = 8;
@@ -39,6 +41,7 @@ const UNITS = {
 // 1.6 times as long per weight (one Xeon at 2.8 GHz, 48 MiB of L3).
 const HEAD_SLOWDOWN = 1.6;
 const WORKER_FLOATS = 64 * MIB;
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const isHead = (kernel) => kernel.endsWith("_head");
 
 /** A worker whose calls are promises; a dead worker rejects what waits. */
@@ -130,13 +133,29 @@ async function start(threads, count, options, problems) {
   return filled.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
 }
 
+/** The best time so far of a full slice of each kernel, on the first thread. */
+function bestOf(windows) {
+  const best = {};
+  for (const { full } of windows) {
+    for (const [name, ms] of Object.entries(full)) best[name] = Math.min(best[name] ?? Infinity, ms);
+  }
+  return best;
+}
+
+/** Of each of the last windows, the share (about 0..1) of the best pace so far that it kept up. */
+function pacesOf(windows) {
+  const best = bestOf(windows);
+  return windows.slice(-STEADY_WINDOWS).map(({ answers }) => mean(answers.map(({ work, wall_ms }) =>
+    Object.keys(best).reduce((sum, name) => sum + work[name] * best[name], 0) / wall_ms)));
+}
+
 /** Whether the last windows had the same pace and no kernel is still being compiled. */
 function isSteady(windows) {
   if (windows.length < STEADY_WINDOWS) return false;
-  const paces = windows.slice(-STEADY_WINDOWS).map(({ pace }) => pace);
+  const paces = pacesOf(windows);
   const [before, now] = windows.slice(-2).map(({ full }) => full);
   return Math.max(...paces) / Math.min(...paces) < STEADY_RATIO
-    && Object.keys(now).every((kernel) => before[kernel] < COMPILED_RATIO * now[kernel]);
+    && Object.keys(now).every((name) => (before[name] ?? Infinity) < COMPILED_RATIO * now[name]);
 }
 
 /** Runs the kernels on every thread until the pace is steady: JIT warm-up and settling in one. */
@@ -144,23 +163,17 @@ async function settle(threads, names, checkpoint) {
   const began = performance.now();
   const windows = [];
   do {
-    const all = await checkpoint(
+    const answers = await checkpoint(
       Promise.all(threads.map((thread) => thread.call("warm", { ms: SETTLE_WINDOW_MS, names }))));
-    windows.push({
-      pace: all.reduce((sum, { rounds, wall_ms }) => sum + rounds / wall_ms, 0),
-      duty: all.reduce((sum, { duty }) => sum + duty, 0) / all.length,
-      full: all[0].full_slice_ms,
-    });
+    windows.push({ answers, full: answers[0].full_slice_ms });
   } while (!isSteady(windows) && performance.now() - began < SETTLE_LIMIT_MS - SETTLE_WINDOW_MS);
-  const full = {};
-  for (const name of names) full[name] = Math.min(...windows.map((window) => window.full[name]));
   return {
-    full,
+    full: bestOf(windows),
     settle: {
       steady: isSteady(windows),
       windows: windows.length,
       wall_ms: performance.now() - began,
-      duty: median(windows.slice(-STEADY_WINDOWS).map(({ duty }) => duty)),
+      duty: Math.min(1, median(pacesOf(windows))),
     },
   };
 }
@@ -170,7 +183,9 @@ async function settle(threads, names, checkpoint) {
  * each. Slices are cut to size by what they took in the warm-up.
  */
 function plan(ms, names, fullSliceMs, throttled) {
-  const longest = (name) => (!isHead(name) ? SLICE_MS : throttled ? THROTTLED_HEAD_SLICE_MS : HEAD_SLICE_MS);
+  const [usual, head] = throttled
+    ? [THROTTLED_SLICE_MS, THROTTLED_HEAD_SLICE_MS] : [SLICE_MS, HEAD_SLICE_MS];
+  const longest = (name) => (isHead(name) ? head : usual);
   const total = names.reduce((sum, name) => sum + WEIGHTS[name], 0);
   const count = Math.round(ms / (names.length * WINDOW_MS));
   const rounds = Math.min(MAX_ROUNDS, Math.max(MIN_ROUNDS, count));
@@ -204,11 +219,14 @@ function plan(ms, names, fullSliceMs, throttled) {
 
 /** The rate of one kernel on one thread in each round, of slices that were not stopped. NaN: none. */
 function ratesOf(slices, rounds) {
-  const rates = Array.from({ length: rounds }, () => []);
+  const done = new Array(rounds).fill(0);
+  const took = new Array(rounds).fill(0);
   for (const { round, begin, end, work } of slices) {
-    rates[round - 1].push((1000 * work) / Math.max(end - begin, 0.001));
+    done[round - 1] += work;
+    took[round - 1] += end - begin;
   }
-  return rates.map(median);
+  // The mean and not the median: slices are few, and some clocks are coarse.
+  return done.map((work, i) => (1000 * work) / Math.max(took[i], work > 0 ? 0.001 : 0));
 }
 
 /** A kernel's section of a phase, from the slices of each thread. */
@@ -230,7 +248,7 @@ function kernelOf(name, logs, rounds, share) {
 
 function barrierOf(barriers) {
   return {
-    op_us: summary(barriers.map(({ met, ms }) => (1000 * ms) / met)),
+    op_us: summary(barriers.map(({ op_ms }) => 1000 * op_ms)),
     slices: barriers.reduce((sum, { met }) => sum + met, 0),
   };
 }
@@ -250,7 +268,7 @@ async function phase(threads, count, ms, names, fullSliceMs, throttled) {
   const drifts = logs.map(({ slices }) => driftOf(slices)).filter((drift) => drift !== null);
   return {
     threads: count,
-    duty: logs.reduce((sum, { slices }) => sum + dutyOf(slices), 0) / count,
+    duty: mean(logs.map(({ slices }) => dutyOf(slices))),
     drift: drifts.length > 0 ? median(drifts) : null,
     wall_ms: Math.max(...answers.map(({ wall_ms }) => wall_ms)),
     kernels,
@@ -269,7 +287,6 @@ export async function probeWasm({ budgetMs, threads: asked, seed, kernels, onPro
     const { module, compile_ms } = await checkpoint(compile());
     const meets = asked > 1 && kernels.includes("barrier") && globalThis.crossOriginIsolated === true;
     const shared = meets ? new SharedArrayBuffer(256) : null;
-    if (shared) new Int32Array(shared)[32] = -1;
     const filled = await checkpoint(start(threads, asked, { module, seed, shared }, problems));
     const start_ms = performance.now() - began;
     const alone = kernels.filter((name) => name !== "barrier");

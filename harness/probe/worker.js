@@ -1,7 +1,7 @@
 // One probing thread: its own wasm memory, random data made on the spot, kernels run in slices.
 // Messages in: {op: "init" | "warm" | "run", ...}; every one is answered by one message, an error
 // by {error}. Driven by wasm.js, which also calls OPERATIONS itself where no worker can be started.
-import { dutyOf } from "./statistics.js";
+import { burstTime } from "./statistics.js";
 
 const MIB = 1 << 20;
 const PAGE = 65536;
@@ -10,14 +10,23 @@ const LAYER_COLUMNS = 2048; // with DEPTH: 8 MiB as fp32, about a layer's matrix
 const DOT_BLOCKS = DEPTH / 32;
 const K_BLOCKS = DEPTH / 256;
 const WIDTH = 1024;
-const CHAIN_ROUNDS = 200;
-const SMALL_ROUNDS = 200;
-const GEMM_COLUMNS = 512;
+const GEMM_COLUMNS = 4096;
 const HEAD_WIDTH = 128;
 const HEAD_TOKENS = 256;
-/** Of a slice, how much the warm-up runs: small, so that the compiler sees many calls. */
-const WARM_SHARE = 1 / 32;
-const WARM_HEAD_SHARE = 1 / 128;
+// Full slices of kernels that are cut to any size: 10 ms or more on the fastest devices.
+const CHAIN_ROUNDS = 20_000;
+const SMALL_ROUNDS = 2000;
+const DOT_ROWS = 1 << 18;
+const STREAM_BYTES = 512 * MIB;
+const COPY_BYTES = 256 * MIB;
+const HEADS = 2048;
+/** They walk memory in pieces, so that any size turns through all of it. */
+const PIECE_BYTES = 4 * MIB;
+const PIECE_ROWS = 4096;
+const FIRST_SHARE = 1 / 128;
+const MIN_WARM_MS = 0.5;
+/** Slices of the head kernels that were any larger would be too long. */
+const mostWarm = (name) => (name.endsWith("_head") ? 1 / 32 : 1);
 
 /** @type {Record<string, Function>} */
 let kernels;
@@ -25,8 +34,15 @@ let kernels;
 let at;
 let floatBytes = 0;
 let weightBytes = 0;
-/** @type {Int32Array | null} [arrived, phase, last phase], one a cache line; shared by all threads */
+/** @type {Int32Array | null} shared by all threads: three words, each on a cache line of its own */
 let meeting = null;
+const ARRIVED = 0;
+const PHASE = 16;
+const LAST = 32;
+/** Meetings are timed so many together once they take less than this; at least so many times. */
+const MEETINGS = 256;
+const QUICK_MEETING_MS = 0.05;
+const MIN_BATCHES = 2;
 
 /** Turns through memory, so that successive slices read different parts of it. */
 let turn = 0;
@@ -60,9 +76,13 @@ function fp16(columns) {
   return bytes;
 }
 
+function inPieces(total, piece, work) {
+  for (let done = 0; done < total; done += piece) work(Math.min(piece, total - done));
+}
+
 /** `rows` rows of DEPTH weights of `bits`, stored in `rowBytes` each. */
 function dot(rows, bits, rowBytes, kernel) {
-  kernel(anywhere(rows * rowBytes), rows);
+  inPieces(rows, PIECE_ROWS, (some) => kernel(anywhere(some * rowBytes), some));
   return (rows * DEPTH * bits) / 8;
 }
 
@@ -72,14 +92,16 @@ function gemm(rows, columns) {
 }
 
 function stream(bytes) {
-  kernels.stream(floats(bytes), bytes);
+  inPieces(bytes, PIECE_BYTES, (some) => kernels.stream(floats(some), some));
   return bytes;
 }
 
 /** Within the floats, so that they stay ordinary numbers. */
 function copy(bytes) {
-  const from = place(bytes, floatBytes / 2);
-  kernels.copy(at.floats + floatBytes / 2 + from, at.floats + from, bytes);
+  inPieces(bytes, PIECE_BYTES, (some) => {
+    const from = at.floats + place(some, floatBytes / 2);
+    kernels.copy(from + floatBytes / 2, from, some);
+  });
   return bytes;
 }
 
@@ -103,6 +125,8 @@ function smallOps(rounds) {
 }
 
 const multiple = (value, of) => Math.max(of, Math.floor(value / of) * of);
+const gemmColumns = (share) =>
+  multiple(Math.min(GEMM_COLUMNS, floatBytes / 4 / DEPTH) * share, 16);
 const bytesOf = { int8: DOT_BLOCKS * 34, int4: DOT_BLOCKS * 18, q4_k: K_BLOCKS * 144 };
 /** A slice of each kernel, its size scaled by `share` (0..1]; returns the work done. */
 const SLICES = {
@@ -111,23 +135,23 @@ const SLICES = {
   int8_layer: (share) => matmul(8, multiple(LAYER_COLUMNS * share, 16)),
   int8_head: (share) => matmul(8, multiple((floatBytes / 4 / DEPTH) * share, 16)),
   chain: (share) => chain(multiple(CHAIN_ROUNDS * share, 1)),
-  gemm_m16: (share) => gemm(16, multiple(GEMM_COLUMNS * share, 16)),
-  gemm_m64: (share) => gemm(64, multiple(GEMM_COLUMNS * share, 16)),
+  gemm_m16: (share) => gemm(16, gemmColumns(share)),
+  gemm_m64: (share) => gemm(64, gemmColumns(share)),
   dequant_int4: (share) => expandOnly(multiple(LAYER_COLUMNS * share, 16)),
   fp16_head: (share) => fp16(multiple((weightBytes / 2 / DEPTH) * share, 16)),
-  stream: (share) => stream(multiple(Math.min(16 * MIB, floatBytes) * share, 64)),
-  copy: (share) => copy(multiple(4 * MIB * share, 64)),
-  attention: (share) => attention(multiple(32 * share, 1)),
+  stream: (share) => stream(multiple(STREAM_BYTES * share, 64)),
+  copy: (share) => copy(multiple(COPY_BYTES * share, 64)),
+  attention: (share) => attention(multiple(HEADS * share, 1)),
   small_ops: (share) => smallOps(multiple(SMALL_ROUNDS * share, 1)),
-  dot_int4: (share) => dot(multiple(8192 * share, 1), 4, bytesOf.int4, (w, rows) =>
+  dot_int4: (share) => dot(multiple(DOT_ROWS * share, 1), 4, bytesOf.int4, (w, rows) =>
     kernels.dot_int4(at.y, w, at.packed, rows, DOT_BLOCKS)),
-  dot_int8: (share) => dot(multiple(8192 * share, 1), 8, bytesOf.int8, (w, rows) =>
+  dot_int8: (share) => dot(multiple(DOT_ROWS * share, 1), 8, bytesOf.int8, (w, rows) =>
     kernels.dot_int8(at.y, w, at.packed, rows, DOT_BLOCKS)),
-  dot_q4_k: (share) => dot(multiple(8192 * share, 1), 4, bytesOf.q4_k, (w, rows) =>
+  dot_q4_k: (share) => dot(multiple(DOT_ROWS * share, 1), 4, bytesOf.q4_k, (w, rows) =>
     kernels.dot_q4_k(at.y, w, at.k_packed, rows, K_BLOCKS)),
-  simd_int8: (share) => dot(multiple(8192 * share, 4), 8, DEPTH, (w, rows) =>
+  simd_int8: (share) => dot(multiple(DOT_ROWS * share, 4), 8, DEPTH, (w, rows) =>
     kernels.simd_int8(at.y, w, at.packed, rows, DEPTH, 0.01)),
-  simd_int4: (share) => dot(multiple(8192 * share, 4), 4, DEPTH / 2, (w, rows) =>
+  simd_int4: (share) => dot(multiple(DOT_ROWS * share, 4), 4, DEPTH / 2, (w, rows) =>
     kernels.simd_int4(at.y, w, at.packed, rows, DEPTH, 0.01)),
 };
 
@@ -160,6 +184,7 @@ function init({ module, seed, bytes, shared }) {
   floatBytes = bytes;
   weightBytes = bytes / 4; // as many 8-bit weights as there are floats
   meeting = shared ? new Int32Array(shared) : null;
+  if (meeting) Atomics.store(meeting, LAST, -1);
   const { addresses, end } = layout({
     weights: weightBytes,
     floats: floatBytes,
@@ -190,54 +215,79 @@ function init({ module, seed, bytes, shared }) {
   return { memory_bytes: memory.buffer.byteLength, fill_ms: performance.now() - began };
 }
 
+/** Of a full slice, how much of each kernel the warm-up runs. */
+const shares = {};
+
 /**
- * Runs small slices of the named kernels in turn for `ms`. `full_slice_ms`: the best time of each,
- * scaled to a full slice: what it will take once it is compiled and undisturbed.
+ * Runs small slices of the named kernels in turn for `ms`: small, so that the compiler sees many
+ * calls, but doubled until a coarse clock can time them. `work`: in full slices, what each did;
+ * `full_slice_ms`: what a full slice would take without being stopped.
  */
 function warm({ ms, names }) {
   const began = performance.now();
-  const full_slice_ms = {};
-  const slices = [];
-  let rounds = 0;
+  const times = Object.fromEntries(names.map((name) => [name, []]));
+  const work = Object.fromEntries(names.map((name) => [name, 0]));
   let begin = began;
   do {
     for (const name of names) {
-      const share = name.endsWith("_head") ? WARM_HEAD_SHARE : WARM_SHARE;
-      SLICES[name](share);
+      shares[name] ??= FIRST_SHARE;
+      SLICES[name](shares[name]);
       const end = performance.now();
-      slices.push({ kernel: name, begin, end });
-      full_slice_ms[name] = Math.min(full_slice_ms[name] ?? Infinity, (end - begin) / share);
+      work[name] += shares[name];
+      times[name].push(end - begin);
+      if (end - begin < MIN_WARM_MS && shares[name] < mostWarm(name)) {
+        shares[name] *= 2;
+        times[name] = [];
+      }
       begin = end;
     }
-    rounds++;
-  } while (performance.now() - began < ms);
-  return { rounds, wall_ms: begin - began, duty: dutyOf(slices), full_slice_ms };
+  } while (begin - began < ms);
+  const full_slice_ms = {};
+  for (const name of names) {
+    if (times[name].length > 0) full_slice_ms[name] = burstTime(times[name]) / shares[name];
+  }
+  return { wall_ms: begin - began, work, full_slice_ms };
 }
 
 /** Waits until all `count` threads are here, turning on the spot as engines do. The phase that ended. */
 function meet(count) {
-  const phase = Atomics.load(meeting, 16);
-  if (Atomics.add(meeting, 0, 1) === count - 1) {
-    Atomics.store(meeting, 0, 0);
-    Atomics.add(meeting, 16, 1);
+  const phase = Atomics.load(meeting, PHASE);
+  if (Atomics.add(meeting, ARRIVED, 1) === count - 1) {
+    Atomics.store(meeting, ARRIVED, 0);
+    Atomics.add(meeting, PHASE, 1);
   } else {
-    while (Atomics.load(meeting, 16) === phase);
+    while (Atomics.load(meeting, PHASE) === phase);
   }
   return phase;
 }
 
 /**
  * Meets the other threads until the window ends; the leader says which meeting is the last, before
- * it goes there. The first one, which waits for the slowest to arrive, is not counted.
+ * it goes there. The first one, which waits for the slowest to arrive, is not counted. `op_ms`: the
+ * usual time of a meeting, which says whether the threads have a processor each; a stop of all
+ * threads, which the duty factor counts, is not in it.
  */
 function barrier(leader, count, ended) {
   meet(count);
-  const began = performance.now();
-  for (let met = 1; ; met++) {
-    // The clock costs about as much as a meeting that goes well.
-    if (leader && met % 8 === 0 && ended()) Atomics.store(meeting, 32, Atomics.load(meeting, 16));
-    if (meet(count) === Atomics.load(meeting, 32)) return { met, ms: performance.now() - began };
+  const times = [];
+  let met = 0;
+  for (let last = false; !last;) {
+    const began = performance.now();
+    // A meeting that goes well takes as long as the clock's reading, one that goes badly milliseconds.
+    const quick = times.length > 0 && times[times.length - 1] < QUICK_MEETING_MS;
+    const batch = quick ? MEETINGS : 1;
+    let done = 0;
+    while (done < batch && !last) {
+      if (leader && done === batch - 1 && times.length >= MIN_BATCHES && ended()) {
+        Atomics.store(meeting, LAST, Atomics.load(meeting, PHASE));
+      }
+      last = meet(count) === Atomics.load(meeting, LAST);
+      done++;
+    }
+    met += done;
+    times.push((performance.now() - began) / done);
   }
+  return { met, op_ms: burstTime(times.slice(1)) }; // the first is timed too coarsely
 }
 
 /**
@@ -254,8 +304,8 @@ function run({ start, windows, count, leader }) {
   for (const { kernel, round, share, end } of windows) {
     if (kernel === "barrier") {
       // All threads have to come, also those that are late.
-      const { met, ms } = barrier(leader, count, () => clock() >= end);
-      if (round > 0) barriers.push({ round, met, ms });
+      const met = barrier(leader, count, () => clock() >= end);
+      if (round > 0) barriers.push(met);
       continue;
     }
     // An overrun window still gets one slice, unless the time is up and the kernel has run before.

@@ -93,8 +93,8 @@ def test_a_software_adapter_is_measured_and_marked() -> None:
     assert webgpu.adapter.software
     assert webgpu.adapter.info["architecture"] == "swiftshader"
     assert webgpu.adapter.limit("maxStorageBufferBindingSize")
-    assert set(webgpu.kernels) == {"gemv_int4", "matmul", "chain", "submit"}
-    assert set(webgpu.compile_ms) == {"fill", "gemv_int4", "matmul", "chain"}
+    assert set(webgpu.kernels) >= {"gemv_int4", "matmul", "chain", "submit"}
+    assert set(webgpu.compile_ms) >= {"fill", "gemv_int4", "matmul", "chain"}
     assert report.problems == []
 
 

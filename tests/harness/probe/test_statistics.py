@@ -22,7 +22,7 @@ def log(
 
     It begins anywhere in a period. `slowing`: by how much slices grow from the first to the last.
     """
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - repeatable
     begin = now = dice.uniform(0, PERIOD_MS)
     slices: list[Slice] = []
     while now - begin < wall_ms:
