@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PROBE: Final = "probe"
 """The name of our own rule among the baselines."""
 
+QUANTITIES: Final = tuple(Quantity)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -56,11 +58,14 @@ def tokens(observation: Observation, quantity: Quantity) -> int:
     return observation.prompt_tokens if quantity is Quantity.PREFILL else 1
 
 
+def is_measured(observation: Observation, quantity: Quantity) -> bool:
+    """Whether a quantity of an observation can be judged."""
+    return observation.trusted and observation.measured.get(quantity, 0.0) > 0
+
+
 def measured_quantities(observation: Observation) -> list[Quantity]:
     """What can be judged of an observation."""
-    if not observation.trusted:
-        return []
-    return [q for q in Quantity if observation.measured.get(q, 0.0) > 0]
+    return [quantity for quantity in QUANTITIES if is_measured(observation, quantity)]
 
 
 def probe_cases(fold: Fold) -> Iterator[Case]:

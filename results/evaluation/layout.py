@@ -181,7 +181,22 @@ def _baselines(evaluation: Evaluation) -> Sheet:
         "Errors of simpler rules: median / 90th percentile, %",
         ("rule", *(f"{words(q)},\n{s} left out" for q, s in columns)),
         [(rule, *(figure(rule, column) for column in columns)) for rule in rules],
+        notes=_unbeaten(found.values()),
     )
+
+
+def _unbeaten(found: Iterable[Errors]) -> list[str]:
+    """Which simpler rules are as good as the probe at something, of all quantities."""
+    every = list(found)
+    ours = {(e.split, e.quantity): e for e in every if e.rule == PROBE}
+    return [
+        f"not beaten: {e.rule}, {words(e.quantity)}, {e.split} left out:"
+        f" {_short(e.median)} / {_short(e.p90)} beside {_short(mine.median)} / {_short(mine.p90)}"
+        for e in every
+        if e.rule != PROBE
+        and (mine := ours.get((e.split, e.quantity)))
+        and (e.median <= mine.median or e.p90 <= mine.p90)
+    ]
 
 
 def _short(share: float) -> str:

@@ -2,7 +2,8 @@
 
 The rule, for recall and precision alike: *unsupported* where structure forbids it, *oom* where the
 engine's address space is too small or where the expected peak times the fit's margin exceeds the
-limit, *unknown* where there is a limit and no fit of memory; else it is promised to run.
+limit (without a fit of memory: where the file alone does), *unknown* where there is a limit and no
+fit of memory; else it is promised to run.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def foretell(observation: Observation, fits: Mapping[Quantity, Fit]) -> tuple[Fo
     need = needed_bytes(observation, fits)
     expected = expected_value(observation, Quantity.MEMORY, fits)
     if need is None or expected is None:
-        return "unknown", False
+        return ("oom" if observation.file_bytes > limit else "unknown"), False
     memory = fits[Quantity.MEMORY]
     unsure = expected * memory.low <= limit < expected * memory.high
     return ("oom" if need > limit else "ok"), unsure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from results.evaluation.cases import Case, measured_quantities
+from results.evaluation.cases import Case, is_measured
 from results.learning.fit import cell
 from results.learning.quantiles import weighted_quantile
 from results.learning.robust import robust_factors
@@ -72,7 +72,7 @@ def baseline_cases(fold: Fold) -> Iterator[Case]:
                 scale = _scale(training.get(recipe, []), quantity, figure)
                 for observation in observations if scale is not None else ():
                     base = figure(observation, quantity)
-                    if base and scale and quantity in measured_quantities(observation):
+                    if base and scale and is_measured(observation, quantity):
                         yield Case(rule, fold.split, observation, quantity, base * scale)
     for quantity in _TWO_TERMS:
         yield from _two_terms(TWO_TERMS, fold, fold.training, fold.tested, quantity)
@@ -92,7 +92,7 @@ def _scale(observations: Sequence[Observation], quantity: Quantity, figure: Figu
     cells: dict[object, list[float]] = {}
     for observation in observations:
         base = figure(observation, quantity)
-        if base and quantity in measured_quantities(observation):
+        if base and is_measured(observation, quantity):
             ratio = observation.measured[quantity] / base
             cells.setdefault(cell(observation), []).append(ratio)
     if not cells:
@@ -129,7 +129,7 @@ def _two_terms(
 def _two(observation: Observation, quantity: Quantity) -> tuple[float, float] | None:
     """One second a token, and the bytes of all tokens over the bandwidth."""
     moved = _by_bandwidth(observation, quantity)
-    if moved is None or quantity not in measured_quantities(observation):
+    if moved is None or not is_measured(observation, quantity):
         return None
     tokens = 1 if quantity is Quantity.DECODE else observation.prompt_tokens
     return float(tokens), moved

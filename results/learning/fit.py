@@ -289,9 +289,8 @@ def _held(observations: Sequence[Observation], fits: Mapping[Quantity, Fit]) -> 
     held = _Held([], [])
     for observation in observations:
         limit = observation.memory_limit_bytes
-        if limit is None or observation.verdict not in {Verdict.OK, Verdict.OOM}:
-            continue
-        if over_heap(observation):
+        told = observation.verdict in {Verdict.OK, Verdict.OOM} and observation.trusted
+        if limit is None or not told or over_heap(observation):
             continue
         expected = expected_value(observation, Quantity.MEMORY, fits)
         if expected is not None:

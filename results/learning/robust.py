@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.intp]
 
 _ITERATIONS: Final = 12
+_SETTLED: Final = 1e-4
 # Relative errors below it count as if they were so large: that small, they are noise.
 _FLOOR: Final = 0.03
 # What a further term must take off the error on devices that were left out, to earn its place.
@@ -88,7 +89,7 @@ def robust_factors(ratios: Floats, weights: Floats) -> Floats:
     for _ in range(_ITERATIONS):
         grams = (current @ products).reshape(len(weights), terms, terms)
         before, factors = factors, nnls(grams, current @ ratios)
-        if np.allclose(before, factors, rtol=1e-4, atol=1e-12):
+        if (np.abs(before - factors) <= _SETTLED * np.abs(factors)).all():
             break
         current = weights / np.maximum(np.abs(factors @ ratios.T - 1), _FLOOR)
     predicted = factors @ ratios.T
