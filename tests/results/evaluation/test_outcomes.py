@@ -52,7 +52,10 @@ def test_memory_is_held_against_the_limit(
 
 
 def test_without_a_fit_of_memory_it_is_unknown() -> None:
-    assert foretell(replace(ONE, memory_limit_bytes=1), {}) == ("unknown", False)
+    limit = ONE.file_bytes
+    assert foretell(replace(ONE, memory_limit_bytes=limit), {}) == ("unknown", False)
+    # But for a file that is larger by itself.
+    assert foretell(replace(ONE, memory_limit_bytes=limit - 1), {}) == ("oom", False)
 
 
 def test_the_address_space_comes_before_memory() -> None:
