@@ -22,7 +22,7 @@ NOT_DONE: Final = frozenset({Verdict.INFRA, Verdict.CASCADE})
 
 # Two browsers that start and end, the waits for rest, and the probe: what a trial takes beside its
 # load, on two free cores.
-BESIDE_SECONDS: Final = 9.0
+BESIDE_SECONDS: Final = 6.0
 
 # What explains a verdict; the rest of the evidence is for those who look into one trial.
 TELLING: Final = frozenset(

@@ -163,7 +163,7 @@ def slowness(profile: Profile) -> float:
     Less than in proportion, as a load is in part the work of one thread and of the server.
     """
     cpus = profile.limits.cpus
-    return 1.0 if cpus is None else max(1.0, 2.0 / cpus) ** 0.75
+    return 1.0 if cpus is None else max(1.0, 2.0 / cpus) ** 0.6
 
 
 def _ordered(cells: Mapping[Cell, tuple[int, Group, float]]) -> list[GridTrial]:
