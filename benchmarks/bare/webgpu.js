@@ -75,7 +75,7 @@ const HALF_MATMUL = `enable f16;\n${MATMUL}`
   .replace("= sums[r][i];", "= f32(sums[r][i]);");
 /** Random bits as small numbers: exponents that are neither infinite nor subnormal. */
 const fillOf = (/** @type {string} */ mask, /** @type {string} */ bits) =>
-  FILL.replace("words[i] = (word >> 22u) ^ word;", `words[i] = (((word >> 22u) ^ word) & ${mask}) | ${bits};`);
+  FILL.replace("& 0xbbffbbffu;", `& ${mask}) | ${bits};`).replace("words[i] = (", "words[i] = ((");
 const FILLS = {
   bits: FILL,
   fp32: fillOf("0x807fffffu", "0x3c000000u"),

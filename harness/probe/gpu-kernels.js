@@ -15,13 +15,20 @@ const HEAD_BYTES = 144 * MIB;
 /** A GPU in software is a hundred to ten thousand times slower, and its memory is the page's. */
 const SOFTWARE_WEIGHT_BYTES = 8 * MIB;
 const LEAST_WEIGHT_BYTES = 8 * MIB;
-const SLICE_BYTES = 8 * MIB;
+/** A dispatch begins with the first, reaches the second unless that is too slow, and may grow on. */
+const SLICE_BYTES = MIB;
+const USUAL_SLICE_BYTES = 8 * MIB;
+/** About a ms each, and some workgroups for each core; not grown, as a busy host would decide. */
 const SOFTWARE_SLICE_BYTES = 128 * KIB;
+const SOFTWARE_ATTENTION_BYTES = 512 * KIB;
 /** A dispatch should take so many times as long as the smallest one, or that is what is measured. */
 const DISPATCHES = 16;
 const SIDES = [256, 512, 1024];
 const SOFTWARE_SIDE = 128;
+/** The matrix above the limit is left out where one dispatch of it would hold up the GPU for long. */
+const HEAD_MS = 100;
 const CHAIN_OPERATIONS = 16;
+const MOST_GROUPS = 64;
 const CHAIN_VALUES = 2048;
 const ATTENTION_BLOCK = 64 * KIB;
 const ATTENTION_RESULT = 33 * 16;
@@ -33,9 +40,10 @@ const ATTENTION_RESULT = 33 * 16;
  */
 /**
  * `build(gpu, pipeline, step)` makes the kernel of a size, null past the largest; `grow` says
- * whether the next size is to be tried, from the ms of a dispatch. `encoded`: encoding is part of it.
- * @typedef {{name: string, code: string | null, unit: string, half?: boolean, head?: boolean,
- *            encoded?: boolean, grow?: Function, build: Function}} Definition
+ * whether the next size is to be tried, from the ms of a dispatch and what was sized, `fits` whether the kernel is to
+ * be, from the ms of a byte of `gemv_int4`. `encoded`: encoding is part of it.
+ * @typedef {{name: string, code: string | null, unit: string, encoded?: boolean,
+ *            grow?: Function, fits?: Function, build: Function}} Definition
  */
 
 /** How many bytes of weights the device gets; above 128 MiB only where nothing speaks against it. */
@@ -106,17 +114,20 @@ function inTurn(pipeline, groups, workgroups, dispatches = 1) {
 /**
  * Kernels that read slices of the weights in turn, so that no dispatch finds its own in a cache.
  * @param {any} context
+ * @param {number} softwareBytes of a dispatch in software
  * @param {(gpu: any, pipeline: any, offset: number, size: number) => any} bind
  * @param {(size: number) => number} workgroups
  */
-function sliced({ buffers, sliceBytes }, bind, workgroups) {
+function sliced({ buffers, software }, softwareBytes, bind, workgroups) {
   const total = buffers.weights.size;
+  const sliceBytes = software ? softwareBytes : SLICE_BYTES;
   return {
-    grow: (ms, { operationMs }) => ms < DISPATCHES * operationMs,
+    grow: (ms, { operationMs, targetMs }, { work }) => !software
+      && (ms < DISPATCHES * operationMs || (work < USUAL_SLICE_BYTES && 2 * ms <= targetMs)),
     build(gpu, pipeline, step) {
       const size = sliceBytes * 2 ** step;
       if (step > 0 && size > total / 2) return null;
-      const groups = Array.from({ length: Math.min(32, Math.floor(total / size)) }, (_, i) =>
+      const groups = Array.from({ length: Math.min(MOST_GROUPS, Math.floor(total / size)) }, (_, i) =>
         bind(gpu, pipeline, i * size, size));
       return { work: size, share: size / total, record: inTurn(pipeline, groups, [workgroups(size)]) };
     },
@@ -125,7 +136,8 @@ function sliced({ buffers, sliceBytes }, bind, workgroups) {
 
 function gemv(context, rowBytes, scaleShare) {
   const { weights, scales, x, y } = context.buffers;
-  return sliced(context, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
+  const softwareBytes = (SOFTWARE_SLICE_BYTES * rowBytes) / (DEPTH / 2);
+  return sliced(context, softwareBytes, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
     { buffer: weights, offset, size },
     ...(scaleShare ? [{ buffer: scales, offset: offset / scaleShare, size: size / scaleShare }] : []),
     x, y, gpu.uniform([size / rowBytes, 0]),
@@ -134,7 +146,7 @@ function gemv(context, rowBytes, scaleShare) {
 
 function attention(context) {
   const { weights, x, y } = context.buffers;
-  return sliced(context, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
+  return sliced(context, SOFTWARE_ATTENTION_BYTES, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
     { buffer: weights, offset, size: size / 2 },
     { buffer: weights, offset: offset + size / 2, size: size / 2 },
     x, y, gpu.uniform([size / ATTENTION_BLOCK]),
@@ -143,6 +155,7 @@ function attention(context) {
 
 function head({ buffers: { weights, scales, x, y } }) {
   return {
+    fits: ({ byteMs }) => byteMs * weights.size <= HEAD_MS,
     build(gpu, pipeline) {
       const rows = weights.size / (DEPTH / 2);
       const group = gpu.bind(pipeline, [weights, scales, x, y, gpu.uniform([rows, 0])]);
@@ -196,7 +209,7 @@ export const WEBGPU_KERNELS = [
  * @returns {Definition[]}
  */
 export function definitions({ software, half, asked, buffers }) {
-  const context = { buffers, software, sliceBytes: software ? SOFTWARE_SLICE_BYTES : SLICE_BYTES };
+  const context = { buffers, software };
   const big = buffers.weights.size >= HEAD_BYTES;
   const all = {
     chain: { code: CHAIN, unit: "op_us", ...chain(context, 1) },

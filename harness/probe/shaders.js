@@ -1,6 +1,9 @@
 // The WebGPU kernels (WGSL). Sizes that differ between dispatches come in a uniform.
 
-/** Random words by a counter hash (the pcg output function); also what first touches a buffer. */
+/**
+ * Random words by a counter hash (the pcg output function); also what first touches a buffer. The
+ * mask makes both halves of a word half floats below 2: none is infinite or not a number.
+ */
 export const FILL = /* wgsl */ `
 struct Parameters { count: u32, seed: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;
@@ -11,7 +14,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var i = id.x; i < parameters.count; i += parameters.stride) {
     let state = (i + parameters.seed) * 747796405u + 2891336453u;
     let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
-    words[i] = (word >> 22u) ^ word;
+    words[i] = ((word >> 22u) ^ word) & 0xbbffbbffu;
   }
 }`;
 
@@ -146,26 +149,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   partial[lane] = vec4f(product(block, at), product(block + 64u, at), product(block + 128u, at),
                         product(block + 192u, at));${REDUCTION}`;
 
-/** As `GEMV` with half floats (random bits with a fixed exponent) and no scales: 4 KiB a row. */
+/** As `GEMV` with half floats and no scales: 4 KiB a row, products and sums in fp32. */
 export const GEMV_F16 = /* wgsl */ `
 enable f16;
 struct Parameters { rows: u32, first: u32 }
-@group(0) @binding(0) var<storage, read> weights: array<vec4u>;
+@group(0) @binding(0) var<storage, read> weights: array<vec4<f16>>;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(3) var<uniform> parameters: Parameters;
 var<workgroup> partial: array<vec4f, 64>;
 
-fn halves(word: u32) -> vec2f {
-  return vec2f(bitcast<vec2<f16>>((word & 0x83ff83ffu) | 0x24002400u));
-}
 fn product(row: u32, lane: u32) -> f32 {
   var sum = 0.0;
-  for (var i = lane; i < 256u; i += 64u) {
-    let packed = weights[row * 256u + i];
-    sum += dot(vec4f(halves(packed.x), halves(packed.y)), x[2u * i])
-      + dot(vec4f(halves(packed.z), halves(packed.w)), x[2u * i + 1u]);
-  }
+  for (var i = lane; i < 512u; i += 64u) { sum += dot(vec4f(weights[row * 512u + i]), x[i]); }
   return sum;
 }
 
@@ -178,20 +174,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   partial[lane] = vec4f(product(row, lane), product(row + 1u, lane), product(row + 2u, lane),
                         product(row + 3u, lane));${REDUCTION}`;
 
-/** As `MATMUL` with half floats, two a word; sums of 16 products in halves, of these in fp32. */
+/** As `MATMUL` with half floats: sums of 16 products in halves, of these in fp32. */
 export const MATMUL_F16 = /* wgsl */ `
 enable f16;
 struct Parameters { n: u32 }
-@group(0) @binding(0) var<storage, read> a: array<u32>;
-@group(0) @binding(1) var<storage, read> b: array<u32>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<f16>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<uniform> parameters: Parameters;
 var<workgroup> tile_a: array<f16, 1024>;
 var<workgroup> tile_b: array<vec4<f16>, 256>;
-
-fn halves(word: u32) -> vec2<f16> {
-  return bitcast<vec2<f16>>((word & 0x83ff83ffu) | 0x24002400u);
-}
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u,
@@ -201,15 +193,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   let column = group.x * 64u;
   var sums = array<vec4f, 4>();
   for (var k = 0u; k < n; k += 16u) {
-    let from = ((row + lane / 4u) * n + k) / 2u + 2u * (lane % 4u);
-    let low = halves(a[from]);
-    let high = halves(a[from + 1u]);
-    tile_a[4u * lane] = low.x;
-    tile_a[4u * lane + 1u] = low.y;
-    tile_a[4u * lane + 2u] = high.x;
-    tile_a[4u * lane + 3u] = high.y;
-    let at = ((k + local.y) * n + column) / 2u + 2u * local.x;
-    tile_b[lane] = vec4<f16>(halves(b[at]), halves(b[at + 1u]));
+    let four = a[((row + lane / 4u) * n + k) / 4u + lane % 4u];
+    for (var i = 0u; i < 4u; i++) { tile_a[4u * lane + i] = four[i]; }
+    tile_b[lane] = b[((k + local.y) * n + column) / 4u + local.x];
     workgroupBarrier();
     var part = array<vec4<f16>, 4>();
     for (var i = 0u; i < 16u; i++) {

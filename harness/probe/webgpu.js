@@ -16,6 +16,7 @@ const WINDOW_MS = 200;
 const STEADY_WINDOWS = 3;
 const STEADY_RATIO = 1.1;
 const ROUNDS = 3;
+const PACES = 3;
 /**
  * Ms of a submission: far above what timestamps are rounded to (65.5 us). In software far below the
  * 100 ms after which a CPU quota is renewed, so that some submissions lie between two stalls.
@@ -23,7 +24,7 @@ const ROUNDS = 3;
 const TARGET_MS = { least: 3, software: 4, hardware: 15 };
 const MAX_REPEATS = 4096;
 /** Until the chain has been measured, or where it was not asked for: ms of a small dispatch. */
-const OPERATION_MS = { software: 0.03, hardware: 0.005 };
+const OPERATION_MS = 0.005;
 
 /** Limits and info are objects with getters on their prototype: copied by name. */
 function plain(source) {
@@ -47,12 +48,23 @@ const wallOf = ({ encoded, begin, end }, kernel) => end - (kernel.encoded ? enco
 /** Less what an empty submission costs, but never less than a tenth. */
 const netOf = (wall, overhead) => Math.max(wall - overhead, 0.1 * wall);
 
-/** Ms of a repeat: repeats grow until a submission takes long enough to tell. */
-async function paceOf(gpu, kernel, sized, { targetMs, overheadMs }) {
-  for (let repeats = 1; ; ) {
+/**
+ * Ms of a repeat: repeats grow until a submission takes long enough to tell; the best of a few, as a
+ * host that is busy makes it longer.
+ */
+async function paceOf(gpu, kernel, sized, { targetMs, overheadMs, deadline }) {
+  const once = async (repeats) => {
     const wall = wallOf(await gpu.submit((pass) => sized.record(pass, repeats)), kernel);
-    const net = netOf(wall, overheadMs);
-    if (net >= targetMs / 4 || repeats >= MAX_REPEATS) return net / repeats;
+    return netOf(wall, overheadMs);
+  };
+  for (let repeats = 1; ; ) {
+    let net = await once(repeats);
+    if (net >= targetMs / 4 || repeats >= MAX_REPEATS) {
+      for (let i = 1; i < PACES && performance.now() < deadline; i++) {
+        net = Math.min(net, await once(repeats));
+      }
+      return net / repeats;
+    }
     repeats = Math.min(MAX_REPEATS, repeats * clamp(Math.ceil(targetMs / 3 / net), 2, 16));
   }
 }
@@ -69,13 +81,13 @@ async function size(gpu, kernel, pipeline, options) {
     if (!sized) return found;
     const each = await paceOf(gpu, kernel, sized, options);
     found = { ...kernel, ...sized, each };
-    if (!kernel.grow?.(each, options) || performance.now() > options.deadline) return found;
+    if (!kernel.grow?.(each, options, sized) || performance.now() > options.deadline) return found;
   }
 }
 
 /** All kernels that can be compiled and run here; the others are told in `problems`. */
 async function prepare(gpu, { software, half, asked, buffers, problems, targetMs, pipelines, deadline }) {
-  const options = { targetMs, deadline, operationMs: OPERATION_MS[software ? "software" : "hardware"] };
+  const options = { targetMs, deadline, operationMs: OPERATION_MS, byteMs: 0 };
   const empties = [];
   for (let i = 0; i < 5; i++) empties.push(wallOf(await gpu.submit(() => {}), {}));
   options.overheadMs = median(empties);
@@ -87,9 +99,10 @@ async function prepare(gpu, { software, half, asked, buffers, problems, targetMs
         kernels.push({ ...kernel, ...kernel.build(), each: options.overheadMs, repeats: 1 });
         continue;
       }
-      if (pipelines.get(kernel.code) === undefined) continue;
+      if (pipelines.get(kernel.code) === undefined || kernel.fits?.(options) === false) continue;
       const sized = await size(gpu, kernel, pipelines.get(kernel.code), options);
       if (kernel.name === "chain") options.operationMs = sized.each / sized.work;
+      if (kernel.name === "gemv_int4") options.byteMs = sized.each / sized.work;
       kernels.push({ ...sized, repeats: repeatsFor(sized.each, targetMs) });
     } catch (error) {
       if (!(error instanceof GpuProblem)) throw error;

@@ -24,17 +24,20 @@ HARNESS = """async () => {
   let state = 1;
   const words = (count) => Uint32Array.from({ length: count }, () => {
     state = (Math.imul(state, 747796405) + 2891336453) >>> 0;
-    return (Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) ^ (state >>> 9)) >>> 0;
+    const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737);
+    return ((word ^ (state >>> 9)) & 0xbbffbbff) >>> 0;
   });
   const view = new DataView(new ArrayBuffer(4));
   const small = (word) => {
     view.setUint32(0, ((word & 0x807fffff) | 0x3c000000) >>> 0);
     return view.getFloat32(0);
   };
-  /** Half `i` (0 or 1) of a word, its exponent fixed at 2 to the -6. */
+  /** Half float `i` (0 or 1) of a word. */
   const half16 = (word, i) => {
-    const bits = (word >>> (16 * i)) & 0x83ff;
-    return (bits & 0x8000 ? -1 : 1) * (1 + (bits & 0x3ff) / 1024) / 64;
+    const bits = (word >>> (16 * i)) & 0xffff;
+    const [exponent, fraction] = [(bits >> 10) & 31, (bits & 0x3ff) / 1024];
+    const size = exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14;
+    return bits & 0x8000 ? -size : size;
   };
   const nibble = (word, i) => ((word >>> (4 * i)) & 15) - 8;
   const byte = (word, i) => (word << (24 - 8 * i)) >> 24;
@@ -146,7 +149,7 @@ HARNESS = """async () => {
       if (i >= count) return 0;
       const state = (Math.imul(i + seed, 747796405) + 2891336453) >>> 0;
       const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
-      return ((word >>> 22) ^ word) >>> 0;
+      return (((word >>> 22) ^ word) & 0xbbffbbff) >>> 0;
     });
     return wanted.filter((word, i) => word !== found[i]).length;
   };
