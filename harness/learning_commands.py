@@ -14,15 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import UserError, unknown
+from harness.models import QUANTISATIONS
 from harness.observing import observe
+from harness.runtimes import RUNTIMES
 from results.record import Record
 from results.store import FILE_NAME, Store
 from results.table import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from results.observation import Observation
+    from harness.probe.recipe import EngineRecipe
+    from harness.runtimes.base import Runtime
+    from results.observation import Observation, Quantity
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -149,13 +153,14 @@ def _accuracy(options: argparse.Namespace) -> int:
     # The fit needs a second to import, which other commands need not wait for.
     from results.evaluation.commands import accuracy  # noqa: PLC0415
 
-    return accuracy(Console(), Console(stderr=True), observations(options), options)
+    trials = observations(options)
+    return accuracy(Console(), Console(stderr=True), trials, options, beliefs())
 
 
 def _calibrate(options: argparse.Namespace) -> int:
     from results.evaluation.commands import calibrate  # noqa: PLC0415 - as above
 
-    calibrate(Console(), observations(options), options.output)
+    calibrate(Console(), observations(options), options.output, beliefs())
     return 0
 
 
@@ -210,6 +215,29 @@ def observations(options: argparse.Namespace) -> list[Observation]:
         )
     # A trial in two files is one trial.
     return list({observation.trial_id: observation for observation in found}.values())
+
+
+def beliefs() -> dict[str, dict[Quantity, Mapping[str, float]]]:
+    """The factors of before any fit, of each recipe of each engine."""
+    recipes = {
+        recipe.key: recipe
+        for runtime in RUNTIMES.values()
+        for quantisation in QUANTISATIONS
+        for gpu in (False, True)
+        if (recipe := _recipe(runtime, quantisation, gpu=gpu))
+    }
+    return {
+        key: {quantity: known.factors for quantity, known in recipe.defaults.items()}
+        for key, recipe in recipes.items()
+    }
+
+
+def _recipe(runtime: Runtime, quantisation: str, *, gpu: bool) -> EngineRecipe | None:
+    """What an engine costs with such weights, None where it does not take them."""
+    try:
+        return runtime.engine(quantisation, gpu=gpu)
+    except UserError:
+        return None
 
 
 def _records(options: argparse.Namespace) -> Iterator[Record]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from results.calibration import Calibration
     from results.evaluation.evaluate import Forecasts
     from results.evaluation.figures import Evaluation
+    from results.learning.fit import Beliefs
     from results.observation import Observation
 
 LEAST_TRIALS: Final = 10
@@ -38,7 +39,11 @@ _FOLDERS_NEXT: Final = (
 
 
 def accuracy(
-    console: Console, errors: Console, observations: Sequence[Observation], what: argparse.Namespace
+    console: Console,
+    errors: Console,
+    observations: Sequence[Observation],
+    what: argparse.Namespace,
+    beliefs: Beliefs | None = None,
 ) -> int:
     """Evaluate, print, write what is asked for, and give the exit code.
 
@@ -47,6 +52,7 @@ def accuracy(
         errors: where what does not hold is told.
         observations: of all trials.
         what: `by`, `json`, `markdown`, `pictures`, `check` and `history` of the command line.
+        beliefs: factors of before any fit.
 
     Raises:
         StoreError: there is nothing to evaluate, or a file cannot be written.
@@ -57,7 +63,7 @@ def accuracy(
             f" measurement that is trusted\n{_FOLDERS_NEXT}"
         )
     by = By(what.by)
-    tested = foretell_all(observations)
+    tested = foretell_all(observations, beliefs)
     evaluation = evaluate(tested, by, history(tested) if what.history else ())
     names = {group_of(o, by) for o in observations}
     print_evaluation(console, evaluation, names.__contains__)
@@ -115,7 +121,12 @@ def _write(path: Path, text: str) -> None:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def calibrate(console: Console, observations: Sequence[Observation], output: Path) -> Calibration:
+def calibrate(
+    console: Console,
+    observations: Sequence[Observation],
+    output: Path,
+    beliefs: Beliefs | None = None,
+) -> Calibration:
     """Fit, write the file and print the factors.
 
     Raises:
@@ -127,7 +138,7 @@ def calibrate(console: Console, observations: Sequence[Observation], output: Pat
             f"{len(trusted)} of {len(observations)} trials were measured and are trusted; a"
             f" calibration needs {LEAST_TRIALS} of them\n{_FOLDERS_NEXT}"
         )
-    calibration = fit([o for o in observations if o.trusted])
+    calibration = fit([o for o in observations if o.trusted], beliefs=beliefs)
     if not calibration.engines:
         raise StoreError(
             "no engine has three trials of two workloads or devices with everything that a fit"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from results.evaluation.figures import History
+    from results.learning.fit import Beliefs
 
 
 class By(StrEnum):
@@ -45,10 +46,10 @@ class Forecasts:
     outcomes: list[Outcome]
 
 
-def foretell_all(observations: Sequence[Observation]) -> Forecasts:
+def foretell_all(observations: Sequence[Observation], beliefs: Beliefs | None = None) -> Forecasts:
     """Leave out each part in turn, and foretell it from the rest."""
     ordered = sorted(observations, key=lambda o: o.trial_id)
-    every = [fold for split in Split for fold in folds(ordered, split)]
+    every = [fold for split in Split for fold in folds(ordered, split, beliefs)]
     return Forecasts(
         observations=ordered,
         folds=every,

@@ -11,7 +11,7 @@ from results.learning import fit_recipes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from results.learning.fit import Fits
+    from results.learning.fit import Beliefs, Fits
     from results.observation import Observation
 
 
@@ -50,7 +50,9 @@ def label(observation: Observation, split: Split) -> str:
             return observation.device if cores is None else f"{cores:g} cores"
 
 
-def folds(observations: Sequence[Observation], split: Split) -> Iterator[Fold]:
+def folds(
+    observations: Sequence[Observation], split: Split, beliefs: Beliefs | None = None
+) -> Iterator[Fold]:
     """A fold for each part, in the order of their names."""
     labels = [label(observation, split) for observation in observations]
     for part in sorted(set(labels)):
@@ -58,4 +60,5 @@ def folds(observations: Sequence[Observation], split: Split) -> Iterator[Fold]:
         tested = [observation for observation, of in pairs if of == part]
         training = [observation for observation, of in pairs if of != part]
         recipes = {observation.recipe for observation in tested}
-        yield Fold(split, part, tested, training, fit_recipes(training, recipes=recipes))
+        fits = fit_recipes(training, recipes=recipes, beliefs=beliefs)
+        yield Fold(split, part, tested, training, fits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,14 +13,14 @@ import numpy as np
 
 from results.calibration import Calibration, Fit, Training
 from results.learning.margin import margin
-from results.learning.predict import bases_of, expected_value
+from results.learning.predict import bases_of, expected_value, weighted_sum
 from results.learning.quantiles import band, weighted_quantile
-from results.learning.robust import Rows, choose_terms, left_out, robust_factors
+from results.learning.robust import BELIEF, Rows, choose_terms, left_out, robust_factors
 from results.observation import Quantity
 from results.record import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,12 +55,15 @@ _ORDER: Final = (
 )
 
 Fits = dict[Quantity, Fit]
+Beliefs = Mapping[str, Mapping[Quantity, Mapping[str, float]]]
+"""The factors of before any fit, by recipe and quantity."""
 
 
 def fit(
     observations: Sequence[Observation],
     candidates: Mapping[Quantity, Collection[str]] | None = None,
     *,
+    beliefs: Beliefs | None = None,
     probe_version: int = FIRST_PROBE_VERSION,
 ) -> Calibration:
     """The calibration that follows from some trials. The same trials in any order give the same.
@@ -67,13 +71,15 @@ def fit(
     Args:
         observations: of which those that are not trusted are left out.
         candidates: the terms that may enter, by their name before the dot; None: all there are.
+        beliefs: factors of before any fit; where trials are few, they are scaled as one.
         probe_version: of the reports that they rest on.
     """
     trusted = sorted((o for o in observations if o.trusted), key=lambda o: o.trial_id)
+    fitted = fit_recipes(trusted, candidates, beliefs=beliefs)
     return Calibration(
         probe_version=probe_version,
         training=training(trusted),
-        engines={r: fits for r, fits in fit_recipes(trusted, candidates).items() if fits},
+        engines={recipe: fits for recipe, fits in fitted.items() if fits},
     )
 
 
@@ -95,27 +101,37 @@ def fit_recipes(
     observations: Sequence[Observation],
     candidates: Mapping[Quantity, Collection[str]] | None = None,
     recipes: Collection[str] | None = None,
+    beliefs: Beliefs | None = None,
 ) -> dict[str, Fits]:
     """The fits of each recipe, or of some of them; a recipe with too few trials has none."""
     by_recipe: dict[str, list[Observation]] = {}
     for observation in observations:
         if recipes is None or observation.recipe in recipes:
             by_recipe.setdefault(observation.recipe, []).append(observation)
-    fitted = {r: _fits(by_recipe[r], candidates or {}) for r in sorted(by_recipe)}
+    known = beliefs or {}
+    fitted = {
+        recipe: _fits(by_recipe[recipe], candidates or {}, known.get(recipe, {}))
+        for recipe in sorted(by_recipe)
+    }
     return _with_margins(fitted, by_recipe)
 
 
-def _fits(observations: list[Observation], candidates: Mapping[Quantity, Collection[str]]) -> Fits:
+def _fits(
+    observations: list[Observation],
+    candidates: Mapping[Quantity, Collection[str]],
+    beliefs: Mapping[Quantity, Mapping[str, float]],
+) -> Fits:
     fits: Fits = {}
     for quantity in _ORDER:
-        rows = rows_of(observations, quantity, fits, candidates.get(quantity))
-        found = _fit(rows, quantity) if rows is not None else None
+        believed = beliefs.get(quantity, {})
+        rows = rows_of(observations, quantity, fits, candidates.get(quantity), believed)
+        found = _fit(rows, quantity, believed) if rows is not None else None
         if found is not None:
             fits[quantity] = found
     return fits
 
 
-def _fit(rows: Rows, quantity: Quantity) -> Fit | None:
+def _fit(rows: Rows, quantity: Quantity, believed: Mapping[str, float]) -> Fit | None:
     chosen = choose_terms(rows)
     if not chosen:
         return None
@@ -130,7 +146,7 @@ def _fit(rows: Rows, quantity: Quantity) -> Fit | None:
     errors = np.abs(1 / tested - 1) if quantity in SPEEDS else np.abs(tested - 1)
     by_term = dict(zip(kept.terms, (float(factor) for factor in factors), strict=True))
     return Fit(
-        factors={term: _rounded(by_term.get(term, 0.0)) for term in rows.terms},
+        factors=_factors(rows.terms, by_term, believed),
         low=_rounded(low),
         high=_rounded(high),
         n=len(rows.ratios),
@@ -138,6 +154,18 @@ def _fit(rows: Rows, quantity: Quantity) -> Fit | None:
         median_error=_rounded(weighted_quantile(errors, weights, 0.5)),
         p90_error=_rounded(weighted_quantile(errors, weights, 0.9)),
     )
+
+
+def _factors(
+    terms: Sequence[str], fitted: Mapping[str, float], believed: Mapping[str, float]
+) -> dict[str, float]:
+    """A factor for each term, also for those of what is believed, which is scaled as one."""
+    scale = fitted.get(BELIEF, 0.0)
+    base = believed if scale else {}
+    return {
+        term: _rounded(fitted.get(term, 0.0) + scale * base.get(term, 0.0))
+        for term in sorted({*terms, *base} - {BELIEF})
+    }
 
 
 def _tested(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -178,6 +206,7 @@ def rows_of(
     quantity: Quantity,
     fits: Mapping[Quantity, Fit],
     allowed: Collection[str] | None = None,
+    believed: Mapping[str, float] | None = None,
 ) -> Rows | None:
     """The trials of one recipe that a quantity can be fitted from, None where they are too few.
 
@@ -197,13 +226,32 @@ def rows_of(
     if len(kept) < LEAST_TRIALS or len(cells) < LEAST_CELLS or not terms:
         return None
     devices = _numbers([o.device for o in kept])
+    ratios = np.array(lines)
+    belief = _belief(kept, quantity, fits, believed or {})
+    if belief is not None:
+        ratios = np.hstack([ratios, belief])
+        terms = [*terms, BELIEF]
     return Rows(
-        ratios=np.array(lines),
+        ratios=ratios,
         terms=tuple(terms),
         weights=np.array([1 / cells[cell(o)] for o in kept]),
         devices=devices,
         folds=_folds(kept, devices),
     )
+
+
+def _belief(
+    kept: Sequence[Observation],
+    quantity: Quantity,
+    fits: Mapping[Quantity, Fit],
+    believed: Mapping[str, float],
+) -> NDArray[np.float64] | None:
+    """What is believed over what was measured, as a column; None where it cannot be told of one."""
+    sums = [weighted_sum(bases_of(o, quantity, fits), believed, o.quantisation) for o in kept]
+    told = [value for value in sums if value is not None]
+    if len(told) < len(sums):
+        return None
+    return np.array([[v / o.measured[quantity]] for v, o in zip(told, kept, strict=True)])
 
 
 def cell(observation: Observation) -> tuple[str, str, str, int]:

@@ -30,6 +30,13 @@ _FLOOR: Final = 0.03
 _WORTH: Final = 0.02
 # Fewer cells than this for each term, and a fit learns the cells by heart.
 _CELLS_A_TERM: Final = 3
+# So few cells tell nothing of what a term is worth: what is believed of the engine, or the term of
+# its largest part, comes first.
+_FEW_CELLS: Final = 8
+_LARGEST_PARTS: Final = frozenset({"matrix", "body", "product", "bytes", "prefill", "file"})
+BELIEF: Final = "*"
+"""The column of what is believed of the engine before any fit, all terms in one."""
+
 # A prediction that far off is wrong altogether; how far does not matter.
 _WORST: Final = math.log(4)
 
@@ -126,8 +133,13 @@ def choose_terms(rows: Rows) -> list[int]:
     score = _Scores(rows)
     chosen: list[int] = []
     best = math.inf
+    first = _first(groups, rows.cells)
     while groups and (not chosen or (len(chosen) + 1) * _CELLS_A_TERM <= rows.cells):
-        rated = [(score.of([*chosen, *group]), name) for name, group in groups.items()]
+        rated = [
+            (score.of([*chosen, *group]), name)
+            for name, group in groups.items()
+            if chosen or name in first
+        ]
         error, name = min(rated)
         if chosen and error > best * (1 - _WORTH):
             break
@@ -143,6 +155,15 @@ def choose_terms(rows: Rows) -> list[int]:
     ):
         return everything
     return sorted(chosen)
+
+
+def _first(groups: dict[str, list[int]], cells: float) -> set[str]:
+    """The terms that may come first."""
+    if cells >= _FEW_CELLS:
+        return set(groups)
+    if BELIEF in groups:
+        return {BELIEF}
+    return set(_LARGEST_PARTS & groups.keys()) or set(groups)
 
 
 def _groups(rows: Rows) -> dict[str, list[int]]:

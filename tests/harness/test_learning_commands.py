@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness import learning_commands
 from harness.cli import main
-from harness.learning_commands import with_conditions
+from harness.learning_commands import beliefs, with_conditions
+from harness.observing import observe
 from results.calibration import read_calibration
+from results.evaluation.figures import Evaluation
+from results.observation import Quantity
 from results.store import Store
 from tests.results.records import record
 from tests.results.worlds import DEVICES, World
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from results.observation import Observation
     from results.record import Record
 
+ROOT = Path(__file__).parents[2]
 WORLD = {o.trial_id: o for o in World(noise=0.02, repeats=1).observations()}
 
 
@@ -26,10 +29,10 @@ WORLD = {o.trial_id: o for o in World(noise=0.02, repeats=1).observations()}
 def _synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are seen as the trials of a world that is known."""
 
-    def observe(trial: Record) -> Observation | None:
+    def look_up(trial: Record) -> Observation | None:
         return WORLD.get(trial.trial_id)
 
-    monkeypatch.setattr(learning_commands, "observe", observe)
+    monkeypatch.setattr(learning_commands, "observe", look_up)
     # Tables are folded to the terminal.
     monkeypatch.setenv("COLUMNS", "100")
 
@@ -133,3 +136,33 @@ def test_what_it_ran_on_comes_from_the_record() -> None:
     assert found.cores == 2.0
     assert with_conditions(found, record()) == found
     assert with_conditions(blank, record(probe={"backends": []})).adapter == ""
+
+
+def test_every_engine_has_beliefs_to_start_from() -> None:
+    found = beliefs()
+    assert {key.split(":")[0] for key in found} >= {"wllama/wasm", "litert-lm/webgpu"}
+    assert all(
+        factor >= 0
+        for recipe in found.values()
+        for factors in recipe.values()
+        for factor in factors.values()
+    )
+
+
+def test_recorded_trials_can_be_evaluated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learning_commands, "observe", observe)
+    trials = ["--records", str(ROOT / "benchmarks" / "trials" / "nvidia-h200.jsonl")]
+    assert main(["accuracy", *trials, "--history", "--json", str(tmp_path / "a.json")]) == 0
+    found = Evaluation.model_validate_json((tmp_path / "a.json").read_text())
+    assert found.training.trials == 28
+    assert main(["features", "export", str(tmp_path / "f.jsonl"), *trials]) == 0
+    text = (tmp_path / "f.jsonl").read_text()
+    assert len(text.splitlines()) == 28
+    assert '"adapter":"nvidia"' in text
+    assert "Mozilla" not in text
+    capsys.readouterr()
+    path = tmp_path / "calibration.json"
+    assert main(["calibrate", *trials, "--output", str(path)]) == 0
+    assert read_calibration(path).fit("mediapipe/webgpu:gpu", Quantity.DECODE) is not None

@@ -207,3 +207,46 @@ def test_a_sum_is_unknown_where_a_base_is_missing(
     bases: dict[str, float], factors: dict[str, float], expected: float | None
 ) -> None:
     assert weighted_sum(bases, factors, "int4") == expected
+
+
+TRUTH = {
+    engine.recipe: {
+        Quantity.DECODE: {
+            "matrix.int4": 2 * engine.matrix,
+            "matrix.int8": 2 * engine.matrix,
+            "operations": 2 * engine.operations,
+        }
+    }
+    for engine in ENGINES
+}
+
+
+def test_of_few_trials_what_is_believed_is_scaled() -> None:
+    few = World(devices=DEVICES[3:4], models=MODELS[:3], engines=ENGINES[:1]).observations()
+    found = fit(few, beliefs=TRUTH).engines[ENGINES[0].recipe][Quantity.DECODE]
+    assert found.factors["matrix.int4"] == pytest.approx(ENGINES[0].matrix, rel=0.1)
+    assert found.factors["operations"] == pytest.approx(ENGINES[0].operations, rel=0.1)
+    assert found.median_error < 0.1
+
+
+def test_what_is_believed_holds_for_weights_that_were_not_seen() -> None:
+    few = World(devices=DEVICES[3:4], models=MODELS[::2], engines=ENGINES[:1]).observations()
+    fits = fit(few, beliefs=TRUTH).engines[ENGINES[0].recipe]
+    other = next(o for o in WORLD if o.quantisation == "int8" and o.measured)
+    expected = expected_value(other, Quantity.DECODE, fits)
+    assert expected == pytest.approx(other.measured[Quantity.DECODE], rel=0.2)
+    without = fit(few).engines[ENGINES[0].recipe]
+    assert expected_value(other, Quantity.DECODE, without) is None
+
+
+def test_a_belief_that_is_wrong_gives_way_to_many_trials() -> None:
+    wrong = {recipe: {Quantity.DECODE: {"fixed": 30.0}} for recipe in TRUTH}
+    for engine in ENGINES:
+        found = fit(WORLD, beliefs=wrong).engines[engine.recipe][Quantity.DECODE]
+        assert found.factors["matrix.int8"] == pytest.approx(engine.matrix, rel=0.1)
+        assert found.median_error < 0.05
+
+
+def test_a_belief_that_cannot_be_told_is_left_out() -> None:
+    unknown = {recipe: {Quantity.DECODE: {"nothing": 1.0}} for recipe in TRUTH}
+    assert fit(WORLD, beliefs=unknown) == FITTED
