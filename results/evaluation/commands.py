@@ -20,15 +20,15 @@ from results.learning import fit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from results.calibration import Calibration
+    from results.calibration import Calibration, Fit
     from results.evaluation.evaluate import Forecasts
     from results.evaluation.figures import Evaluation
     from results.learning.fit import Beliefs
-    from results.observation import Observation
+    from results.observation import Observation, Quantity
 
 LEAST_TRIALS: Final = 10
 """Fewer trusted trials, and there is no calibration."""
@@ -145,7 +145,9 @@ def calibrate(
             f" needs\n{_FOLDERS_NEXT}"
         )
     _write(output, calibration.model_dump_json(indent=1) + "\n")
-    console.print(factors_table(calibration))
+    for recipe, fits in calibration.engines.items():
+        console.print(factors_table(recipe, fits))
+        console.print()
     of = calibration.training
     console.print(
         f"fitted from {of.trials} trials on {len(of.devices)} device classes, {len(of.models)}"
@@ -157,26 +159,31 @@ def calibrate(
     return calibration
 
 
-def factors_table(calibration: Calibration) -> Table:
-    """The factors of each engine and quantity; the errors are of devices left out."""
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    shown.add_column("engine", overflow="fold")
+def factors_table(recipe: str, fits: Mapping[Quantity, Fit]) -> Table:
+    """The factors of an engine; the errors are of devices left out. Fits 80 columns."""
+    shown = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title=Text(recipe, style="bold"),
+        title_justify="left",
+    )
     shown.add_column("quantity")
-    shown.add_column("factors", overflow="fold", max_width=34)
-    for heading in ("trials", "devices", "error\nmedian", "\np90", "measured /\npredicted"):
+    shown.add_column("factors", overflow="fold", min_width=20)
+    for heading in ("trials", "devices", "error\nmedian", "\np90", "measured/\npredicted"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    for recipe, fits in calibration.engines.items():
-        for quantity, found in fits.items():
-            factors = ", ".join(f"{t} {f:.3g}" for t, f in found.factors.items() if f)
-            margin = f"; margin {found.margin:.3g}" if found.margin is not None else ""
-            shown.add_row(
-                Text(recipe),
-                words(quantity),
-                Text(factors + margin),
-                str(found.n),
-                str(found.devices),
-                percent(found.median_error),
-                percent(found.p90_error),
-                f"{found.low:.2f} to {found.high:.2f}",
-            )
+    for quantity, found in fits.items():
+        factors = ", ".join(
+            f"{term} {factor:.3g}" for term, factor in found.factors.items() if factor
+        )
+        margin = f"; margin {found.margin:.3g}" if found.margin is not None else ""
+        shown.add_row(
+            words(quantity),
+            Text(factors + margin),
+            str(found.n),
+            str(found.devices),
+            percent(found.median_error),
+            percent(found.p90_error),
+            f"{found.low:.2f}-{found.high:.2f}",
+        )
     return shown

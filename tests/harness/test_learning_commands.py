@@ -153,13 +153,14 @@ def test_recorded_trials_can_be_evaluated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(learning_commands, "observe", observe)
-    trials = ["--records", str(ROOT / "benchmarks" / "trials" / "nvidia-h200.jsonl")]
+    path = ROOT / "benchmarks" / "trials" / "nvidia-h200.jsonl"
+    count, trials = len(path.read_text().splitlines()), ["--records", str(path)]
     assert main(["accuracy", *trials, "--history", "--json", str(tmp_path / "a.json")]) == 0
     found = Evaluation.model_validate_json((tmp_path / "a.json").read_text())
-    assert found.training.trials == 28
+    assert 0 < found.training.trials <= count
     assert main(["features", "export", str(tmp_path / "f.jsonl"), *trials]) == 0
     text = (tmp_path / "f.jsonl").read_text()
-    assert len(text.splitlines()) == 28
+    assert len(text.splitlines()) == found.training.trials
     assert '"adapter":"nvidia"' in text
     assert "Mozilla" not in text
     capsys.readouterr()

@@ -129,12 +129,12 @@ def test_there_must_be_something_to_judge(changes: dict[str, Any]) -> None:
 
 
 def test_calibrate_writes_what_it_prints(tmp_path: Path) -> None:
-    out = Console(file=io.StringIO(), width=100)
+    out = Console(file=io.StringIO(), width=80)
     path = tmp_path / "calibration.json"
     found = calibrate(out, WORLD, path)
     assert read_calibration(path) == found
     text = out.file.getvalue()  # type: ignore[attr-defined]
-    assert max(map(len, text.splitlines()[:-1])) <= 100
+    assert max(map(len, text.splitlines()[:-1])) <= 80
     for words in ("wllama/wasm", "matrix.int4", "margin", f"{len(WORLD)} trials on 10 device"):
         assert words in text
     first = path.read_bytes()
