@@ -60,17 +60,28 @@ async function fetched(url) {
   }
 }
 
+/** The work's result, or a rejection as soon as `signal` aborts. */
+function until(work, signal) {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
 /**
  * Reads both files from beside this module. The calibration is null, and `problems` says why, where
  * there is none or none that fits. Rejects when the catalogue cannot be read.
  */
 export async function load({ signal, catalogue, calibration, problems = [] } = {}) {
   // Addresses in this very form are what bundlers look for.
-  const [known, fits] = await Promise.allSettled([
+  const both = Promise.allSettled([
     catalogue ?? fetched(new URL("./catalogue.json", import.meta.url)),
     calibration === undefined ? fetched(new URL("./calibration.json", import.meta.url)) : calibration,
   ]);
   signal?.throwIfAborted();
+  const [known, fits] = await until(both, signal);
   if (known.status === "rejected") throw known.reason;
   if (known.value.version !== CATALOGUE_VERSION) {
     throw new Error(`catalogue.json: version ${known.value.version}, not ${CATALOGUE_VERSION}`);

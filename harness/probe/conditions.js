@@ -81,7 +81,8 @@ export function warnings(at, predictions) {
   const found = [];
   if (at.hidden) found.push("the page was hidden while it was measured: browsers slow hidden pages down");
   for (const [name, settle] of Object.entries(at.settle)) {
-    if (settle && !settle.steady) found.push(`the device did not come to rest before ${name} was measured`);
+    const what = name === "wasm" ? "processor" : "GPU";
+    if (settle && !settle.steady) found.push(`the ${what} did not come to rest before it was measured`);
   }
   for (const { threads, duty, drift } of at.phases) {
     const where = `${threads} ${threads === 1 ? "thread" : "threads"}`;

@@ -125,6 +125,11 @@ export function probe(options?: ProbeOptions): Promise<ProbeReport>;
 // ---------------------------------------------------------------------------------------------
 // Predictions: preflight, recommend, predict, the memory probe.
 
+export interface ProbeReport {
+  /** Only where `preflight` or `recommend` was asked for it. */
+  memory?: MemoryProbe | null;
+}
+
 /** How well a workload runs; "unsupported" is also one that runs, but slower than anybody reads. */
 export type Tier = "unsupported" | "low" | "medium" | "high";
 /** "unknown": memory may or may not hold it, or something that is needed was not measured. */
@@ -157,12 +162,27 @@ export interface Prediction {
   calibrated: boolean;
   /** What each quantity adds up from: `factor * base`, in seconds or bytes. */
   terms: Partial<Record<QuantityName, Record<string, { base: number; factor: number }>>>;
+  /** What `history` multiplied these by, where it had anything to say. */
+  corrections: Partial<Record<QuantityName, number>>;
   /** From a near server until the engine stands; the user's network comes on top. */
   load_seconds: Predicted;
   first_token_seconds: Predicted;
   prefill_tokens_per_s: Predicted;
   decode_tokens_per_s: Predicted;
   peak_memory_bytes: Predicted;
+}
+
+/** An earlier load on this device, for the `history` of later predictions. */
+export interface EarlierLoad {
+  prediction: Prediction;
+  /** What was measured of it, as far as it was. */
+  measured: {
+    load_seconds?: number;
+    first_token_seconds?: number;
+    prefill_tokens_per_s?: number;
+    decode_tokens_per_s?: number;
+    peak_memory_bytes?: number;
+  };
 }
 
 /** From `low_bytes` on an engine may fail here; above `high_bytes` it will (null: not known). */
@@ -186,6 +206,7 @@ export interface PredictOptions {
   /** What the engine may use; wins over `memory`. */
   memoryBytes?: number;
   memory?: MemoryBudget | null;
+  history?: EarlierLoad[];
 }
 
 export interface MemoryProbeOptions {
@@ -237,6 +258,8 @@ interface SurveyOptions {
   memory?: boolean | Pick<MemoryProbeOptions, "maxBytes" | "stepBytes" | "force">;
   /** An earlier report of `probe`, in place of measuring. */
   report?: ProbeReport;
+  /** Earlier loads on this device: later ones by the same engine are corrected by them. */
+  history?: EarlierLoad[];
   /** In place of catalogue.json and calibration.json beside the module, for bundlers. */
   catalogue?: object;
   calibration?: object | null;

@@ -1,6 +1,7 @@
 // From a probe report to a prediction for one workload. Pure: no clock, no request, no device. The
 // same sums as predict.py and terms.py make; tests hold both to the same figures.
 import { findModel, findQuantisation, findRuntime } from "./catalogue.js";
+import { correction } from "./history.js";
 import { isFor, phaseOf, Speeds, Step } from "./terms.js";
 
 const TIERS = ["unsupported", "low", "medium", "high"];
@@ -117,10 +118,73 @@ export function unpredicted(workload, reason) {
   return {
     model, quantisation, runtime, prompt_tokens: promptTokens, output_tokens: outputTokens,
     recipe: null, file_bytes: fileBytes, threads: null,
-    verdict: "unsupported", reason, tier: "unsupported", calibrated: false, terms: {},
+    verdict: "unsupported", reason, tier: "unsupported", calibrated: false, terms: {}, corrections: {},
     load_seconds: unknown, first_token_seconds: unknown, prefill_tokens_per_s: unknown,
     decode_tokens_per_s: unknown, peak_memory_bytes: unknown,
   };
+}
+
+/** All quantities of one workload: intervals, and what they were made of. */
+class Sums {
+  /** @param {Step} step what bases are computed from @param {object | null} fits of the recipe */
+  constructor(step, { key, fits, wider, history }) {
+    Object.assign(this, { step, key, fits, wider, history });
+    this.terms = {};
+    this.corrections = {};
+    this.fitted = [];
+  }
+
+  factors(name) {
+    return factorsOf(this.step.recipe, name, this.step.quantisation, this.fits?.[name]);
+  }
+
+  /** @param {number | null} [prefillSeconds] what first_token builds on */
+  of(name, prefillSeconds = null) {
+    const { step } = this;
+    const { known, fitted } = this.factors(name);
+    const timed = name !== "memory" && name !== "load";
+    if (!known || (timed && !step.recipe.kernels[step.quantisation])) {
+      return { unknown: `this is not predicted for ${step.recipe.name}` };
+    }
+    const terms = {};
+    let sum = 0;
+    for (const [term, factor] of Object.entries(known.factors)) {
+      if (factor === 0 || !isFor(term, step.quantisation)) continue;
+      const base = step.base(name, term, prefillSeconds);
+      if (base === null) return { unknown: `a kernel that "${term}" needs was not measured` };
+      terms[term] = { base, factor };
+      sum += factor * base;
+    }
+    if (!(Number.isFinite(sum) && sum > 0)) return { unknown: "it comes to nothing" };
+    this.terms[name] = terms;
+    this.fitted.push(fitted);
+    const corrected = correction(this.history, this.key, name);
+    if (corrected !== null) this.corrections[name] = corrected;
+    const wider = name === "memory" ? 1 : this.wider;
+    const expected = sum * (corrected ?? 1);
+    return { low: (expected * known.low) / wider, expected, high: expected * known.high * wider };
+  }
+}
+
+/** The lower of the tiers of prefill and decode. */
+function pairTier({ tiers }, prefill, decode) {
+  const pair = [tierOf(tiers.prefill, prefill.expected), tierOf(tiers.decode, decode.expected)];
+  return pair.sort((a, b) => tierRank(a) - tierRank(b))[0];
+}
+
+/** What the catalogue says of a workload on the adapter of a report. */
+function found(report, { model: name, runtime: engineName, quant, quantisation: exact }, catalogue) {
+  const id = findModel(catalogue, name);
+  const runtime = findRuntime(catalogue, engineName);
+  const asked = exact ?? quant;
+  const quantisation = findQuantisation(catalogue, id, runtime, asked);
+  const engine = catalogue.engines[runtime];
+  const adapter = adapterOf(report);
+  const half = adapter?.features.includes("shader-f16");
+  const fileBytes = ((half && engine.files_shader_f16) || engine.files)[id]?.[quantisation];
+  const onGpu = engine.backend === "webgpu" && adapter !== null && !adapter.software;
+  const key = (onGpu && engine.gpu?.[quantisation]) || engine.quantisations[quantisation];
+  return { id, runtime, quantisation: quantisation ?? asked, engine, fileBytes, key };
 }
 
 /**
@@ -132,82 +196,44 @@ export function unpredicted(workload, reason) {
  */
 export function predict(report, workload, { catalogue, calibration = null, memoryBytes, memory, history = [] }) {
   const { promptTokens = 128, outputTokens = 64 } = workload;
-  const modelId = findModel(catalogue, workload.model);
-  const runtime = findRuntime(catalogue, workload.runtime);
-  const asked = workload.quantisation ?? workload.quant;
-  const quantisation = findQuantisation(catalogue, modelId, runtime, asked);
-  const told = {
-    model: modelId, quantisation: quantisation ?? asked, runtime,
-    prompt_tokens: promptTokens, output_tokens: outputTokens,
-  };
-  const engine = catalogue.engines[runtime];
-  const adapter = adapterOf(report);
-  const half = adapter?.features.includes("shader-f16");
-  const fileBytes = ((half && engine.files_shader_f16) || engine.files)[modelId]?.[quantisation];
-  const refused = (reason) => unpredicted({ ...told, promptTokens, outputTokens, fileBytes }, reason);
-  if (fileBytes === undefined) return refused(`${runtime} does not run ${modelId} in ${asked}`);
-  const onGpu = engine.backend === "webgpu" && adapter !== null && !adapter.software;
-  const key = (onGpu && engine.gpu?.[quantisation]) || engine.quantisations[quantisation];
+  const { id, runtime, quantisation, engine, fileBytes, key } = found(report, workload, catalogue);
+  const told = { model: id, quantisation, runtime, promptTokens, outputTokens, fileBytes };
+  if (fileBytes === undefined) return unpredicted(told, `${runtime} does not run ${id} in ${quantisation}`);
   const recipe = catalogue.recipes[key];
-  const model = catalogue.models[modelId];
+  const model = catalogue.models[id];
   const { bits } = catalogue.quantisations[quantisation];
-  const missing = structure(report, engine, recipe, { model, id: modelId, quantisation, bits });
-  if (missing) return refused(missing);
+  const missing = structure(report, engine, recipe, { model, id, quantisation, bits });
+  if (missing) return unpredicted(told, missing);
 
   const threads = threadsOf(report.environment, engine);
   const speeds = new Speeds(report, recipe.backend, threads);
-  const step = new Step(speeds, recipe, {
-    model, quantisation, bits, prompt: promptTokens, output: outputTokens, fileBytes,
-  });
-  const terms = {};
-  const fitted = [];
-  const wider = unsteadiness(report, recipe, threads);
-  const quantity = (name, prefillSeconds = null) => {
-    const chosen = factorsOf(recipe, name, quantisation, calibration?.engines[key]?.[name]);
-    const speedless = name !== "memory" && name !== "load" && !recipe.kernels[quantisation];
-    if (!chosen.known || speedless) return { unknown: `this is not predicted for ${runtime}` };
-    const { factors, low, high } = chosen.known;
-    const used = {};
-    let expected = 0;
-    for (const [term, factor] of Object.entries(factors)) {
-      if (factor === 0 || !isFor(term, quantisation)) continue;
-      const base = step.base(name, term, prefillSeconds);
-      if (base === null) return { unknown: `a kernel that "${term}" needs was not measured` };
-      used[term] = { base, factor };
-      expected += factor * base;
-    }
-    if (!(Number.isFinite(expected) && expected > 0)) return { unknown: "it comes to nothing" };
-    terms[name] = used;
-    fitted.push(chosen.fitted);
-    const widened = name === "memory" ? 1 : wider;
-    return { low: (expected * low) / widened, expected, high: expected * high * widened };
-  };
-  const peak = quantity("memory");
-  const { margin } = factorsOf(recipe, "memory", quantisation, calibration?.engines[key]?.memory).known ?? {};
-  const load = quantity("load");
-  const decodeSeconds = quantity("decode");
-  const prefillSeconds = quantity("prefill");
-  const first = quantity("first_token", prefillSeconds.unknown ? null : prefillSeconds.expected);
+  const demand = { model, quantisation, bits, prompt: promptTokens, output: outputTokens, fileBytes };
+  const step = new Step(speeds, recipe, demand);
+  const fits = calibration?.engines[key] ?? null;
+  const sums = new Sums(step, { key, fits, wider: unsteadiness(report, recipe, threads), history });
+  const load = sums.of("load");
+  const prefillSeconds = sums.of("prefill");
+  const { prefill: corrected = 1 } = sums.corrections;
+  const first = sums.of("first_token", prefillSeconds.unknown ? null : prefillSeconds.expected / corrected);
   const prefill = invert(promptTokens, prefillSeconds);
-  const decode = invert(1, decodeSeconds);
+  const decode = invert(1, sums.of("decode"));
+  const peak = sums.of("memory");
 
-  const limits = memoryBytes === undefined || memoryBytes === null
-    ? (memory ?? null)
-    : { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "the limit that was given" };
-  const objection = tooMuch(recipe, step.heapNeed(), peak, margin, limits);
-  const measured = !prefill.unknown && !decode.unknown;
-  let [verdict, reason] = objection ?? ["ok", limits
-    ? `expected to fit ${limits.source}` : "nothing speaks against it; the memory limit is not known"];
-  if (!objection && !measured) [verdict, reason] = ["unknown", decode.unknown ?? prefill.unknown];
-  let tier = null;
-  if (verdict === "oom") tier = "unsupported";
-  if (verdict === "ok") {
-    const pair = [tierOf(catalogue.tiers.prefill, prefill.expected), tierOf(catalogue.tiers.decode, decode.expected)];
-    tier = pair.sort((a, b) => tierRank(a) - tierRank(b))[0];
-  }
+  const limits = memoryBytes
+    ? { low_bytes: memoryBytes, high_bytes: memoryBytes, source: "the limit that was given" }
+    : (memory ?? null);
+  const unmeasured = decode.unknown ?? prefill.unknown;
+  const [verdict, reason] =
+    tooMuch(recipe, step.heapNeed(), peak, sums.factors("memory").known?.margin, limits) ??
+    (unmeasured ? ["unknown", unmeasured] : null) ??
+    ["ok", limits ? `expected to fit ${limits.source}` : "nothing speaks against it; the memory limit is not known"];
+  const tiers = { ok: () => pairTier(catalogue, prefill, decode), oom: () => "unsupported", unknown: () => null };
   return {
-    ...told, recipe: key, file_bytes: fileBytes, threads: recipe.backend === "wasm" ? speeds.threads : null,
-    verdict, reason, tier, calibrated: fitted.length > 0 && fitted.every(Boolean), terms,
+    model: id, quantisation, runtime, prompt_tokens: promptTokens, output_tokens: outputTokens,
+    recipe: key, file_bytes: fileBytes, threads: recipe.backend === "wasm" ? speeds.threads : null,
+    verdict, reason, tier: tiers[verdict](),
+    calibrated: sums.fitted.length > 0 && sums.fitted.every(Boolean),
+    terms: sums.terms, corrections: sums.corrections,
     load_seconds: load, first_token_seconds: first, prefill_tokens_per_s: prefill,
     decode_tokens_per_s: decode, peak_memory_bytes: peak,
   };

@@ -14,7 +14,8 @@ function objection({ verdict, reason, tier, prefill_tokens_per_s: prefill, decod
 }
 
 function check({ candidates, minTier = "low" }) {
-  if (candidates !== undefined && !Array.isArray(candidates)) {
+  const isObject = (it) => it !== null && typeof it === "object";
+  if (candidates !== undefined && !(Array.isArray(candidates) && candidates.every(isObject))) {
     throw new TypeError("candidates must be an array of {model, quant, runtime}");
   }
   if (!TIERS.includes(minTier)) {

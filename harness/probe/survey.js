@@ -24,6 +24,9 @@ function checked(options) {
   if (options.onProgress !== undefined && typeof options.onProgress !== "function") {
     throw new TypeError("onProgress must be a function");
   }
+  if (options.history !== undefined && !Array.isArray(options.history)) {
+    throw new TypeError("history must be an array of {prediction, measured}");
+  }
   return {
     ...options,
     promptTokens: atLeast(1, options, "promptTokens", 128),
@@ -55,8 +58,8 @@ async function observe({ signal, onProgress, budgetMs, threads, seed, memory, re
     wasHidden = visibility.stop();
   }
   const asked = memory === true ? {} : memory;
-  const memoryProbe = asked ? await probeMemory({ ...asked, signal, onProgress }) : null;
-  return { raw, memoryProbe, at: conditions(raw, await around, wasHidden) };
+  if (asked) raw = { ...raw, memory: await probeMemory({ ...asked, signal, onProgress }) };
+  return { raw, at: conditions(raw, await around, wasHidden) };
 }
 
 /**
@@ -66,7 +69,7 @@ async function observe({ signal, onProgress, budgetMs, threads, seed, memory, re
  */
 export async function survey(given, candidates) {
   const options = checked(given);
-  const { signal, promptTokens, outputTokens, memoryBytes, history } = options;
+  const { signal, promptTokens, outputTokens, memoryBytes, history = [] } = options;
   signal?.throwIfAborted();
   const problems = [];
   let known = null;
@@ -78,8 +81,9 @@ export async function survey(given, candidates) {
   }
   const groups = known ? candidates.map((candidate) => expand(known.catalogue, candidate)) : [];
   const wanted = known ? needed(known, groups.flat()) : {};
-  const { raw, memoryProbe, at } = await observe(options, wanted);
+  const { raw, at } = await observe(options, wanted);
   signal?.throwIfAborted();
+  const memoryProbe = raw.memory ?? null;
   const memory = estimateMemory(raw.environment, { memoryBytes, memoryProbe });
   const told = groups.map((workloads) => workloads.map((workload) => {
     const full = { ...workload, promptTokens, outputTokens };

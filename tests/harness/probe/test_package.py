@@ -16,6 +16,7 @@ MANIFEST = json.loads((PACKAGE / "package.json").read_text())
 TYPES = (PACKAGE / "index.d.ts").read_text()
 SCRIPTS = sorted(path.name for path in PACKAGE.glob("*.js"))
 DATA = {"kernels.wasm", "catalogue.json", "calibration.json"}
+NOT_FETCHED = {"README.md", "index.d.ts", "package.json"}
 LARGEST = 64 * 1024
 
 
@@ -47,8 +48,9 @@ def test_exactly_what_a_page_needs_is_published(packed: dict[str, Any]) -> None:
 
 
 def test_it_is_small_when_compressed(packed: dict[str, Any]) -> None:
-    each = [gzip.compress((PACKAGE / file["path"]).read_bytes()) for file in packed["files"]]
-    assert sum(map(len, each)) <= LARGEST
+    # What a page fetches, each file alone as a server compresses it; and the archive as a whole.
+    fetched = {file["path"] for file in packed["files"]} - NOT_FETCHED
+    assert sum(len(gzip.compress((PACKAGE / name).read_bytes())) for name in fetched) <= LARGEST
     assert packed["size"] <= LARGEST
 
 

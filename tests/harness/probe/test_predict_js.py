@@ -110,11 +110,32 @@ def test_a_given_limit_wins() -> None:
     assert small(memory=budget(9e9, None), memoryBytes=1e9)["verdict"] == "oom"
 
 
+def test_history_corrects_what_the_same_engine_does_next() -> None:
+    before = small()
+    decode, load = before["decode_tokens_per_s"], before["load_seconds"]
+    # Half as fast as predicted, three times: 2 ** (3 / 5) with two loads as predicted beside them.
+    half = {"prediction": before, "measured": {"decode_tokens_per_s": decode["expected"] / 2}}
+    after = small(history=[half] * 3)
+    slower = 2 ** (3 / 5)
+    assert after["corrections"] == {"decode": pytest.approx(slower)}
+    for bound in ("low", "expected", "high"):
+        assert after["decode_tokens_per_s"][bound] == pytest.approx(decode[bound] / slower)
+    assert after["load_seconds"] == load
+    # A prediction that was corrected before counts as what it was without.
+    again = {
+        "prediction": after,
+        "measured": {"decode_tokens_per_s": decode["expected"] / 2, "load_seconds": None},
+    }
+    assert small(history=[again] * 3)["corrections"] == {"decode": pytest.approx(slower)}
+    other = {**half, "prediction": {**before, "recipe": "mediapipe/webgpu"}}
+    assert small(history=[other])["corrections"] == {}
+
+
 def test_int4_and_int8_mean_what_the_engine_has() -> None:
     names = evaluated(
         """
         const { findQuantisation } = await import("./catalogue.js");
-        return cases.map(([model, runtime, name]) => findQuantisation(catalogue, model, runtime, name));
+        return cases.map((names) => findQuantisation(catalogue, ...names));
         """,
         catalogue=CATALOGUE,
         cases=[

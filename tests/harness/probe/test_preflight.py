@@ -302,6 +302,8 @@ def test_what_is_too_slow_is_refused_with_its_speeds_and_taken_by_request(page: 
     [
         ({"minTier": "hihg"}, "did you mean high?"),
         ({"candidates": {}}, "candidates must be an array"),
+        ({"candidates": ["gemma-2b"]}, "candidates must be an array of {model, quant, runtime}"),
+        ({"history": {}}, "history must be an array"),
         ({"candidates": [{"model": "gema-2b"}]}, "did you mean gemma-2b"),
     ],
 )
