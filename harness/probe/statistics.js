@@ -31,8 +31,9 @@ export function median(values) {
 }
 
 /**
- * One slice of a kernel: the same work in all slices of that kernel; times in ms.
- * @typedef {{kernel: string, begin: number, end: number}} Slice
+ * One slice of a kernel: the same work in all slices of that kernel; times in ms. `expected`: what it
+ * took in the warm-up, roughly, as caches may have helped there.
+ * @typedef {{kernel: string, begin: number, end: number, expected?: number}} Slice
  */
 
 /** A slice that took this much longer than its kernel's burst was stopped in between. */
@@ -40,6 +41,8 @@ const STALL_FACTOR = 1.5;
 const STALL_MS = 1;
 /** The quantile of a kernel's times that is free of stops, however many of them were stopped. */
 const CALM_QUANTILE = 0.15;
+/** How much longer than expected an undisturbed slice may take. */
+const EXPECTED_FACTOR = 2;
 const NEAR = 0.2;
 /** Fewer stalls, or such that span less of the log, tell nothing of a period. */
 const MIN_STALLS = 3;
@@ -49,30 +52,34 @@ const stallLimit = (burst) => STALL_FACTOR * burst + STALL_MS;
 
 /**
  * The undisturbed time of a slice: the middle of those that were not stopped. A low quantile decides
- * who was, so most of them may have been, or have shared their processor with another thread.
+ * who was, so most of them may have been, or have shared their processor with another thread. Where
+ * all were, it is `expected`.
  * @param {number[]} times ms
+ * @param {number} [expected] ms
  */
-export function burstTime(times) {
+export function burstTime(times, expected = Infinity) {
   const sorted = [...times].sort((a, b) => a - b);
-  const limit = stallLimit(sorted[Math.floor((sorted.length - 1) * CALM_QUANTILE)]);
-  const middle = median(times.filter((time) => time <= limit));
+  const lowest = sorted[Math.floor((sorted.length - 1) * CALM_QUANTILE)];
+  const limit = stallLimit(Math.min(lowest, EXPECTED_FACTOR * expected));
+  const calm = times.filter((time) => time <= limit);
+  if (calm.length === 0) return expected;
+  const middle = median(calm);
   // The mean of those near the median: as robust, and finer than a coarse clock's steps.
-  const near = times.filter((time) => Math.abs(time - middle) <= NEAR * middle);
+  const near = calm.filter((time) => Math.abs(time - middle) <= NEAR * middle);
   return near.length > 0 ? near.reduce((sum, time) => sum + time, 0) / near.length : middle;
 }
 
 /** The burst time of each kernel. @param {Slice[]} slices @returns {Map<string, number>} */
 function burstTimes(slices) {
-  const times = new Map();
-  for (const { kernel, begin, end } of slices) {
-    if (!times.has(kernel)) times.set(kernel, []);
-    times.get(kernel).push(end - begin);
+  const kernels = new Map();
+  for (const { kernel, begin, end, expected } of slices) {
+    if (!kernels.has(kernel)) kernels.set(kernel, { expected, times: [] });
+    kernels.get(kernel).times.push(end - begin);
   }
-  for (const [kernel, all] of times) times.set(kernel, burstTime(all));
-  return times;
+  return new Map([...kernels].map(([kernel, { expected, times }]) => [kernel, burstTime(times, expected)]));
 }
 
-/** Whether each slice ran without a stop, by its kernel's burst. @param {Slice[]} slices */
+/** The slices that ran without a stop, by their kernel's burst. @param {Slice[]} slices */
 export function undisturbed(slices) {
   const bursts = burstTimes(slices);
   return slices.filter(({ kernel, begin, end }) => end - begin <= stallLimit(bursts.get(kernel)));

@@ -15,7 +15,7 @@ const START_DELAY_MS = 20;
 const THROTTLED = 0.9;
 /** Of the budget, a phase takes so much; both phases together stay below 1.25 budgets in any case. */
 const PHASE_SHARE = 0.42;
-const THROTTLED_PHASE_SHARE = 0.58;
+const THROTTLED_PHASE_SHARE = 0.55;
 const MIN_ROUNDS = 3;
 const MAX_ROUNDS = 8;
 const WINDOW_MS = 15;
@@ -155,7 +155,7 @@ function isSteady(windows) {
   const paces = pacesOf(windows);
   const [before, now] = windows.slice(-2).map(({ full }) => full);
   return Math.max(...paces) / Math.min(...paces) < STEADY_RATIO
-    && Object.keys(now).every((name) => (before[name] ?? Infinity) < COMPILED_RATIO * now[name]);
+    && Object.keys(now).every((name) => before[name] < COMPILED_RATIO * now[name]);
 }
 
 /** Runs the kernels on every thread until the pace is steady: JIT warm-up and settling in one. */
@@ -190,6 +190,7 @@ function plan(ms, names, fullSliceMs, throttled) {
   const count = Math.round(ms / (names.length * WINDOW_MS));
   const rounds = Math.min(MAX_ROUNDS, Math.max(MIN_ROUNDS, count));
   const shares = {};
+  const expected = {};
   let rehearsal = 0;
   for (const name of names) {
     if (name === "barrier") {
@@ -200,6 +201,7 @@ function plan(ms, names, fullSliceMs, throttled) {
     const slice = Math.min(longest(name), isHead(name) ? window : window / 2);
     const full = Math.max(fullSliceMs[name], 0.01) * (isHead(name) ? HEAD_SLOWDOWN : 1);
     shares[name] = Math.min(1, slice / full);
+    expected[name] = shares[name] * full;
     rehearsal += slice;
   }
   const windows = [];
@@ -211,7 +213,7 @@ function plan(ms, names, fullSliceMs, throttled) {
   for (let round = 1; round <= rounds; round++) {
     for (const kernel of names) {
       end += ((ms - rehearsal) * WEIGHTS[kernel]) / total / rounds;
-      windows.push({ kernel, round, share: shares[kernel] ?? 1, end });
+      windows.push({ kernel, round, share: shares[kernel] ?? 1, expected: expected[kernel], end });
     }
   }
   return { windows, rounds, shares };
@@ -237,8 +239,12 @@ function kernelOf(name, logs, rounds, share) {
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   let totals = Array.from({ length: rounds }, (_, round) => sum(rates.map((own) => own[round])));
   if (!totals.some(Number.isFinite)) {
-    // Where stalls are many, no round may have calm slices on all threads.
-    totals = [sum(rates.map((own) => median(own.filter(Number.isFinite))))];
+    // Where stalls are many, no round may have calm slices on all threads; a thread may have none.
+    const anyRate = (own, i) => {
+      const { work, expected } = logs[i].slices.find(({ kernel }) => kernel === name);
+      return own.some(Number.isFinite) ? median(own.filter(Number.isFinite)) : (1000 * work) / expected;
+    };
+    totals = [sum(rates.map(anyRate))];
   }
   // A chain is dependent: more threads do not shorten it, hence the mean and not the sum.
   const values = unit === "op_us" ? totals.map((rate) => (1e6 * logs.length) / rate) : totals;

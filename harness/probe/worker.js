@@ -231,21 +231,19 @@ function warm({ ms, names }) {
   do {
     for (const name of names) {
       shares[name] ??= FIRST_SHARE;
+      if (times[name].at(-1) < MIN_WARM_MS && shares[name] < mostWarm(name)) {
+        shares[name] *= 2;
+        times[name] = [];
+      }
       SLICES[name](shares[name]);
       const end = performance.now();
       work[name] += shares[name];
       times[name].push(end - begin);
-      if (end - begin < MIN_WARM_MS && shares[name] < mostWarm(name)) {
-        shares[name] *= 2;
-        times[name] = [];
-      }
       begin = end;
     }
   } while (begin - began < ms);
   const full_slice_ms = {};
-  for (const name of names) {
-    if (times[name].length > 0) full_slice_ms[name] = burstTime(times[name]) / shares[name];
-  }
+  for (const name of names) full_slice_ms[name] = burstTime(times[name]) / shares[name];
   return { wall_ms: begin - began, work, full_slice_ms };
 }
 
@@ -291,8 +289,8 @@ function barrier(leader, count, ended) {
 }
 
 /**
- * Runs each window's kernel until the window ends. `windows`: {kernel, round, share, end}, `end` in
- * ms after `start` (epoch ms), the same in all workers, so that they run the same kernel together.
+ * Runs each window's kernel until the window ends. `windows`: {kernel, round, share, expected, end}:
+ * `expected` ms a slice; `end` in ms after `start` (epoch ms), the same in all workers, so that they run the same kernel together.
  * Round 0 is a rehearsal: one slice each. `barrier` windows are run only by `count` threads together.
  */
 function run({ start, windows, count, leader }) {
@@ -301,7 +299,7 @@ function run({ start, windows, count, leader }) {
   const barriers = [];
   const last = windows[windows.length - 1].end;
   while (clock() < 0);
-  for (const { kernel, round, share, end } of windows) {
+  for (const { kernel, round, share, expected, end } of windows) {
     if (kernel === "barrier") {
       // All threads have to come, also those that are late.
       const met = barrier(leader, count, () => clock() >= end);
@@ -314,7 +312,7 @@ function run({ start, windows, count, leader }) {
     do {
       const work = SLICES[kernel](share);
       const now = clock();
-      if (round > 0) slices.push({ kernel, round, begin, end: now, work });
+      if (round > 0) slices.push({ kernel, round, begin, end: now, work, expected });
       begin = now;
     } while (round > 0 && begin < end);
   }

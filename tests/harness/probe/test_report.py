@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.probe.report import ProbeReport, parse_report
+from harness.probe.report import REPORT_VERSION, ProbeReport, parse_report
 from tests.harness.probe.samples import DATA, sample
 
 
@@ -28,6 +28,57 @@ def test_a_real_report_of_webassembly() -> None:
     assert 1e7 < head.median < 1e10
     assert wasm.phase(2).kernels["int4_head"].in_unit("op_us") is None
     assert report.backends.webgpu is None
+
+
+def test_what_version_1_did_not_say_is_unknown() -> None:
+    report = sample("chromium_wasm")
+    wasm = report.backends.wasm
+    assert report.version == 1
+    assert report.measure_ms is None
+    assert report.settle is None
+    assert wasm is not None
+    assert wasm.available
+    assert wasm.settle.duty is None
+    assert [phase.drift for phase in wasm.phases] == [None, None]
+    webgpu = sample("chromium_h200").backends.webgpu
+    assert webgpu is not None
+    assert webgpu.available
+    assert (webgpu.duty, webgpu.drift, webgpu.settle) == (None, None, None)
+
+
+def test_a_real_report_of_version_2() -> None:
+    report = sample("chromium_wasm_2")
+    wasm = report.backends.wasm
+    assert report.version == REPORT_VERSION == 2
+    assert report.settle is not None
+    assert report.settle.steady
+    assert report.measure_ms is not None
+    assert report.measure_ms < 1500
+    assert wasm is not None
+    assert wasm.available
+    one, two = wasm.phases
+    assert "barrier" not in one.kernels
+    assert set(two.kernels) - set(one.kernels) == {"barrier"}
+    barrier = two.kernels["barrier"].in_unit("op_us")
+    assert barrier is not None
+    assert barrier.median < 10
+    for phase in (one, two):
+        assert phase.duty > 0.9
+        assert phase.drift == pytest.approx(1, abs=0.1)
+        small = phase.kernels["small_ops"].in_unit("op_us")
+        assert small is not None
+        assert 1 < small.median < 1000
+        for name in ("dot_q4_k", "simd_int8", "simd_int4", "attention", "copy"):
+            assert phase.kernels[name].in_unit("bytes_per_s") is not None
+
+
+@pytest.mark.parametrize(
+    "place", ["settle", "backends.wasm.settle", "backends.wasm.phases.1", "backends.wasm"]
+)
+def test_what_version_2_does_not_know_is_refused(place: str) -> None:
+    text = change(f"{place}.colour", "red", "chromium_wasm_2")
+    with pytest.raises(UserError, match="colour"):
+        parse_report(text)
 
 
 def test_a_real_report_of_a_software_adapter() -> None:
@@ -70,8 +121,8 @@ def test_a_backend_that_could_not_be_measured() -> None:
     assert not wasm.available
 
 
-def change(path: str, value: Any) -> str:
-    data = raw()
+def change(path: str, value: Any, name: str = "chromium_wasm") -> str:
+    data = raw(name)
     *parents, last = path.split(".")
     place: Any = data
     for parent in parents:
