@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -29,7 +31,7 @@ from harness.evidence import Timeline
 from harness.probe.run import run_probe
 from harness.profiles import load_profiles, select
 from harness.runtimes import find_runtime
-from harness.web.server import LOOPBACK, Server, make_app
+from harness.web.server import HARNESS, LOOPBACK, Server, make_app
 from results.record import Record, Verdict
 
 if TYPE_CHECKING:
@@ -62,6 +64,14 @@ class Counts:
     def of_the_probe(self) -> int:
         """Bytes below the probe's own path: the rest is the harness's page."""
         return sum(size for path, size in self.bytes.items() if path.startswith("/probe/"))
+
+    def compressed(self) -> int:
+        """What the probe's files are as most servers send them, without headers."""
+        return sum(
+            len(gzip.compress((HARNESS / path.removeprefix("/")).read_bytes()))
+            for path in self.bytes
+            if path.startswith("/probe/")
+        )
 
 
 @asynccontextmanager
@@ -107,6 +117,7 @@ class Cost:
         settle: waiting for quiet.
         measure: measuring.
         sent: bytes over the network.
+        compressed: the same as most servers send them.
         peak: of the page's processes.
         above_empty: of these, what an empty page does not take.
     """
@@ -116,6 +127,7 @@ class Cost:
     settle: float
     measure: float
     sent: int
+    compressed: int
     peak: int
     above_empty: int
 
@@ -135,8 +147,10 @@ def times(report: ProbeReport) -> tuple[float, float]:
     return settle / 1000, wall / 1000
 
 
-async def one_probe(device: WatchedDevice, backend: Backend, folder: Path, budget: int) -> Cost:
-    """Probe once, beside an empty page of the same browser."""
+async def one_probe(
+    device: WatchedDevice, backend: Backend, folder: Path, budget: int
+) -> Cost | str:
+    """Probe once, beside an empty page of the same browser; why nothing was measured, if so."""
     async with counting_server() as (server, counts):
         async with device.session(Timeline(), folder / "empty") as session:
             await session.open_tab(f"{server.url}/page/trial.html", lambda _: None)
@@ -149,6 +163,9 @@ async def one_probe(device: WatchedDevice, backend: Backend, folder: Path, budge
             device, server, folder / "probe", budget_ms=budget, seed=1, backends=(backend,)
         )
         wall = time.perf_counter() - began
+    side = report.backends.webgpu if backend == "webgpu" else report.backends.wasm
+    if side is None or not side.available:
+        return side.reason if side is not None and side.reason else "not measured"
     settle, measure = times(report)
     return Cost(
         wall=wall,
@@ -156,6 +173,7 @@ async def one_probe(device: WatchedDevice, backend: Backend, folder: Path, budge
         settle=settle,
         measure=measure,
         sent=counts.of_the_probe(),
+        compressed=counts.compressed(),
         peak=device.page_peak,
         above_empty=max(0, device.page_peak - empty),
     )
@@ -171,7 +189,10 @@ async def measure(classes: Sequence[str], rounds: int, budget: int) -> dict[str,
                 async with WatchedDevice(profile) as device:
                     place = Path(folder) / f"{number}-{profile.id}"
                     cost = await one_probe(device, backend_of(profile.id), place, budget)
-                found[profile.id].append(cost)
+                if isinstance(cost, str):
+                    print(f"{profile.id}: nothing was measured: {cost}", file=sys.stderr)
+                else:
+                    found[profile.id].append(cost)
     return found
 
 
@@ -224,7 +245,7 @@ def cost_table(found: dict[str, list[Cost]]) -> str:
     """A row a class."""
     heads = (
         "class", "side", "browser to report s", "probe s", "of it settling s", "of it measuring s",
-        "network kB", "page peak MB", "above an empty page MB", "n",
+        "network kB", "compressed kB", "page peak MB", "above an empty page MB", "n",
     )  # fmt: skip
     rows = [
         (
@@ -235,6 +256,7 @@ def cost_table(found: dict[str, list[Cost]]) -> str:
             spread([c.settle for c in costs]),
             spread([c.measure for c in costs]),
             significant(median(c.sent for c in costs) / 1e3),
+            significant(median(c.compressed for c in costs) / 1e3),
             significant(median(c.peak for c in costs) / 1e6),
             significant(median(c.above_empty for c in costs) / 1e6),
             str(len(costs)),
@@ -248,7 +270,8 @@ def ratio_table(found: dict[str, list[Cost]], known: Sequence[Load], megabits: f
     """How many times more the full loads of a class took than its probe."""
     heads = (
         "class", "loads", "full load s", f"with the download at {megabits:g} Mbit/s s",
-        "full load GB", "load / probe, time", "with the download", "bytes", "peak memory",
+        "full load GB", "load / probe, time", "with the download", "bytes", "compressed",
+        "peak memory",
     )  # fmt: skip
     rows = []
     for device, costs in found.items():
@@ -269,6 +292,7 @@ def ratio_table(found: dict[str, list[Cost]], known: Sequence[Load], megabits: f
                 spread(seconds, probe),
                 spread(slow, probe),
                 spread(sizes, median(c.sent for c in costs)),
+                spread(sizes, median(c.compressed for c in costs)),
                 spread([x.peak for x in mine], median(c.peak for c in costs)),
             )
         )

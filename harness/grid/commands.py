@@ -180,8 +180,9 @@ def _run(
             f" command goes on with them (what happened: {plain(str(log_path))})",
         )
         return code or 1
-    with Store.open(results) as store:
-        store.finish_run(name)
+    if not (options.limit or options.only):
+        with Store.open(results) as store:
+            store.finish_run(name)
     return code
 
 
