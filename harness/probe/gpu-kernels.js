@@ -39,9 +39,9 @@ const ATTENTION_RESULT = 33 * 16;
  * @typedef {{work: number, share: number, record: (pass: any, repeats: number) => void}} Sized
  */
 /**
- * `build(gpu, pipeline, step)` makes the kernel of a size, null past the largest; `grow` says
- * whether the next size is to be tried, from the ms of a dispatch and what was sized, `fits` whether the kernel is to
- * be, from the ms of a byte of `gemv_int4`. `encoded`: encoding is part of it.
+ * `build(gpu, pipeline, step)` makes the kernel of a size, null past the largest. `grow` says whether
+ * the next size is to be tried, from the ms of a dispatch and what was sized; `fits` whether the
+ * kernel is to be, from the ms of a byte of `gemv_int4`. `encoded`: encoding is part of it.
  * @typedef {{name: string, code: string | null, unit: string, encoded?: boolean,
  *            grow?: Function, fits?: Function, build: Function}} Definition
  */
@@ -115,10 +115,10 @@ function inTurn(pipeline, groups, workgroups, dispatches = 1) {
  * Kernels that read slices of the weights in turn, so that no dispatch finds its own in a cache.
  * @param {any} context
  * @param {number} softwareBytes of a dispatch in software
- * @param {(gpu: any, pipeline: any, offset: number, size: number) => any} bind
- * @param {(size: number) => number} workgroups
+ * @param {{parameters: (size: number) => number[], workgroups: (size: number) => number,
+ *          resources: (offset: number, size: number, parameters: any) => any[]}} shader
  */
-function sliced({ buffers, software }, softwareBytes, bind, workgroups) {
+function sliced({ buffers, software }, softwareBytes, { parameters, resources, workgroups }) {
   const total = buffers.weights.size;
   const sliceBytes = software ? softwareBytes : SLICE_BYTES;
   return {
@@ -127,8 +127,9 @@ function sliced({ buffers, software }, softwareBytes, bind, workgroups) {
     build(gpu, pipeline, step) {
       const size = sliceBytes * 2 ** step;
       if (step > 0 && size > total / 2) return null;
+      const uniform = gpu.uniform(parameters(size));
       const groups = Array.from({ length: Math.min(MOST_GROUPS, Math.floor(total / size)) }, (_, i) =>
-        bind(gpu, pipeline, i * size, size));
+        gpu.bind(pipeline, resources(i * size, size, uniform)));
       return { work: size, share: size / total, record: inTurn(pipeline, groups, [workgroups(size)]) };
     },
   };
@@ -136,21 +137,28 @@ function sliced({ buffers, software }, softwareBytes, bind, workgroups) {
 
 function gemv(context, rowBytes, scaleShare) {
   const { weights, scales, x, y } = context.buffers;
-  const softwareBytes = (SOFTWARE_SLICE_BYTES * rowBytes) / (DEPTH / 2);
-  return sliced(context, softwareBytes, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
-    { buffer: weights, offset, size },
-    ...(scaleShare ? [{ buffer: scales, offset: offset / scaleShare, size: size / scaleShare }] : []),
-    x, y, gpu.uniform([size / rowBytes, 0]),
-  ]), (size) => size / rowBytes / 4);
+  return sliced(context, (SOFTWARE_SLICE_BYTES * rowBytes) / (DEPTH / 2), {
+    parameters: (size) => [size / rowBytes, 0],
+    resources: (offset, size, parameters) => [
+      { buffer: weights, offset, size },
+      ...(scaleShare ? [{ buffer: scales, offset: offset / scaleShare, size: size / scaleShare }] : []),
+      x, y, parameters,
+    ],
+    workgroups: (size) => size / rowBytes / 4,
+  });
 }
 
 function attention(context) {
   const { weights, x, y } = context.buffers;
-  return sliced(context, SOFTWARE_ATTENTION_BYTES, (gpu, pipeline, offset, size) => gpu.bind(pipeline, [
-    { buffer: weights, offset, size: size / 2 },
-    { buffer: weights, offset: offset + size / 2, size: size / 2 },
-    x, y, gpu.uniform([size / ATTENTION_BLOCK]),
-  ]), (size) => size / ATTENTION_BLOCK);
+  return sliced(context, SOFTWARE_ATTENTION_BYTES, {
+    parameters: (size) => [size / ATTENTION_BLOCK],
+    resources: (offset, size, parameters) => [
+      { buffer: weights, offset, size: size / 2 },
+      { buffer: weights, offset: offset + size / 2, size: size / 2 },
+      x, y, parameters,
+    ],
+    workgroups: (size) => size / ATTENTION_BLOCK,
+  });
 }
 
 function head({ buffers: { weights, scales, x, y } }) {

@@ -15,13 +15,14 @@ const SETTLE_MS = 1500;
 const WINDOW_MS = 200;
 const STEADY_WINDOWS = 3;
 const STEADY_RATIO = 1.1;
-const ROUNDS = 3;
+/** Aimed at, so that at least three are left where the host gets busier. */
+const ROUNDS = 6;
 const PACES = 3;
 /**
  * Ms of a submission: far above what timestamps are rounded to (65.5 us). In software far below the
  * 100 ms after which a CPU quota is renewed, so that some submissions lie between two stalls.
  */
-const TARGET_MS = { least: 3, software: 4, hardware: 15 };
+const TARGET_MS = { least: 2, software: 4, hardware: 15 };
 const MAX_REPEATS = 4096;
 /** Until the chain has been measured, or where it was not asked for: ms of a small dispatch. */
 const OPERATION_MS = 0.005;
@@ -218,12 +219,12 @@ async function measureDevice(gpu, { software, seed, budgetMs, kernels: asked, on
   onProgress({ backend: "webgpu", step: "settle" });
   const deadline = performance.now() + SETTLE_MS;
   const most = software ? TARGET_MS.software : TARGET_MS.hardware;
-  const targetMs = clamp(budgetMs / (ROUNDS + 1) / asked.length, TARGET_MS.least, most);
+  const targetMs = clamp(budgetMs / ROUNDS / asked.length, TARGET_MS.least, most);
   const prepared = await prepare(gpu, { ...shared, targetMs, pipelines, deadline });
   const { kernels, overheadMs } = prepared;
   const settled = await settle(gpu, kernels, { overheadMs, targetMs, deadline });
   // Throttled, a round takes longer than planned: less of each, so that there are rounds enough.
-  const fit = Math.min(1, budgetMs / ((ROUNDS + 0.5) * settled.roundMs));
+  const fit = Math.min(1, budgetMs / (ROUNDS * settled.roundMs));
   for (const kernel of kernels) kernel.repeats = Math.max(1, Math.floor(kernel.repeats * fit));
 
   onProgress({ backend: "webgpu", step: "measure" });
@@ -313,7 +314,9 @@ export async function probeWebGPU({ budgetMs, seed, onProgress, checkpoint, prob
     const device_ms = performance.now() - requested;
     const timestamps = device.features.has("timestamp-query");
     const gpu = new Gpu(device, problems, checkpoint, timestamps);
-    const measured = await measureDevice(gpu, { software, seed, budgetMs, kernels: asked, onProgress, problems });
+    const measured = await measureDevice(gpu, {
+      software, seed, budgetMs, kernels: asked, onProgress, problems,
+    });
     return {
       available: true, reason: null, adapter: about, timestamps, device_ms, ...measured,
       wall_ms: performance.now() - began,
