@@ -2,7 +2,7 @@
 // here, with random data made on the device. Nothing is downloaded but this package's own files.
 import { environment } from "./environment.js";
 import { KERNELS as WASM_KERNELS, probeWasm } from "./wasm.js";
-import { probeWebGPU } from "./webgpu.js";
+import { WEBGPU_KERNELS, probeWebGPU } from "./webgpu.js";
 
 export const REPORT_VERSION = 2;
 
@@ -12,10 +12,6 @@ const DEFAULT_THREADS = 4;
 /** A backend that takes so many budgets and ms (settling, filling its memory) longer is cut off. */
 const GRACE = 3;
 const GRACE_MS = 15_000;
-const WEBGPU_KERNELS = [
-  "gemv_int4", "gemv_int8", "gemv_f16", "matmul", "matmul_f16", "head_int4", "attention", "chain",
-  "rebind_chain", "submit",
-];
 
 /** How the device came to rest, over all backends; null where none was measured. */
 function settleOf(results) {
