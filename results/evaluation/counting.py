@@ -41,6 +41,7 @@ def confusion(outcomes: Sequence[Outcome]) -> Confusion:
         unknown=judgements[Judgement.UNKNOWN],
         ran=len(ran),
         tiers_agree=_share(sum(one.tier == one.measured_tier for one in ran), len(ran)),
+        near=sum(one.near for one in ran),
     )
 
 

@@ -46,7 +46,10 @@ class Errors(_Part):
 
 
 class Confusion(_Part):
-    """Outcomes as predicted (rows) and as they were (columns); a tier, or why it did not run."""
+    """Outcomes as predicted (rows) and as they were (columns); a tier, or why it did not run.
+
+    `near`: how many of the tiers that do not agree would, had the speeds been 10 % other.
+    """
 
     split: Split
     outcomes: tuple[str, ...]
@@ -58,6 +61,7 @@ class Confusion(_Part):
     unknown: int
     ran: int
     tiers_agree: float | None
+    near: int
 
 
 class Feasibility(_Part):

@@ -106,6 +106,12 @@ def _tiers(evaluation: Evaluation) -> Sheet:
             )
             for found in evaluation.tiers
         ],
+        notes=[
+            f"{found.split} left out: {found.near} of the tiers that do not agree are within 10 %"
+            " of the threshold"
+            for found in evaluation.tiers
+            if found.near
+        ],
     )
 
 

@@ -60,6 +60,15 @@ class Outcome:
         return _words(self.measured_tier) if self.measured_tier else "ok"
 
     @property
+    def near(self) -> bool:
+        """Whether another tenth of speed would have made the measured tier the predicted one."""
+        o = self.observation
+        if self.tier is None or self.measured_tier is None or self.tier == self.measured_tier:
+            return False
+        scaled = ({q: v * times for q, v in o.measured.items()} for times in (1 / 1.1, 1.1))
+        return self.tier in {_tier(o, seconds) for seconds in scaled}
+
+    @property
     def judgement(self) -> Judgement:
         """Right, or wrong in which direction."""
         prediction = Prediction(verdict=self.foretold, reason="", tier=self.tier)

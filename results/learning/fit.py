@@ -41,6 +41,8 @@ _OWN_MARGIN: Final = 3
 # What lives under the same limit beside the engine's processes: the browser's own, and pages of
 # files. From 0.2 to 0.4 GB beside loads of 1 to 3 GB.
 _BESIDE: Final = 1.15
+# What died with a limit so far above its expected peak died of something else.
+_OTHER_REASON: Final = 2.5
 _SMALLEST_RATIO: Final = 1e-3
 SPEEDS: Final = frozenset({Quantity.PREFILL, Quantity.DECODE})
 """What is told as tokens a second: their errors are those of the speed."""
@@ -341,9 +343,12 @@ def _held(observations: Sequence[Observation], fits: Mapping[Quantity, Fit]) -> 
         if limit is None or not told or over_heap(observation):
             continue
         expected = expected_value(observation, Quantity.MEMORY, fits)
-        if expected is not None:
-            ratios = held.ran if observation.verdict is Verdict.OK else held.died
-            ratios.append(limit / expected)
+        if expected is None:
+            continue
+        if observation.verdict is Verdict.OK:
+            held.ran.append(limit / expected)
+        elif limit / expected < _OTHER_REASON:
+            held.died.append(limit / expected)
     return held
 
 

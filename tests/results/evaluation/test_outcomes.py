@@ -164,3 +164,16 @@ def test_simpler_rules(rule: str, changes: dict[str, object], expected: float | 
     observation: Observation = replace(start, **changes)  # type: ignore[arg-type]
     found = RULES[rule](observation)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_s", "tier", "near"),
+    [(9.5, Tier.MEDIUM, True), (7.0, Tier.MEDIUM, False), (9.5, Tier.LOW, False)],
+)
+def test_a_tier_that_is_missed_by_little_is_near(
+    tokens_per_s: float, tier: Tier, *, near: bool
+) -> None:
+    # Medium is from 10 tokens a second on.
+    seconds = {Quantity.DECODE: 1 / tokens_per_s, Quantity.PREFILL: 1e-3}
+    observation = replace(ONE, measured=seconds)
+    assert Outcome(PROBE, Split.DEVICE, observation, "ok", tier, Tier.LOW).near is near

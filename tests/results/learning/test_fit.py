@@ -250,3 +250,14 @@ def test_a_belief_that_is_wrong_gives_way_to_many_trials() -> None:
 def test_a_belief_that_cannot_be_told_is_left_out() -> None:
     unknown = {recipe: {Quantity.DECODE: {"nothing": 1.0}} for recipe in TRUTH}
     assert fit(WORLD, beliefs=unknown) == FITTED
+
+
+def test_a_death_far_below_the_limit_does_not_move_the_margin() -> None:
+    odd = [
+        replace(o, trial_id=f"{o.trial_id} odd", verdict=Verdict.OOM, measured={})
+        for o in WORLD
+        if o.memory_limit_bytes == 12e9
+    ]
+    for recipe, fits in fit([*WORLD, *odd]).engines.items():
+        before = FITTED.engines[recipe][Quantity.MEMORY].margin
+        assert fits[Quantity.MEMORY].margin == before
