@@ -144,9 +144,21 @@ export async function models(options = {}) {
     .sort((a, b) => a.parameters - b.parameters);
 }
 
+/** Weights of more bits are several times the download: only who names them means them. */
+const MOST_BITS = 8;
+
+/** The ways of storing a model's weights that come into question where none is named. */
+function usual({ quantisations }, { files, quantisations: own }, model) {
+  const names = Object.keys(own).filter((name) => name in (files[model] ?? {}));
+  const small = names.filter((name) => quantisations[name].bits <= MOST_BITS);
+  return small.length ? small : names;
+}
+
 /**
- * All workloads that a candidate stands for: what it leaves out is every choice there is. A choice
- * that is not there at all comes with `missing`, the reason.
+ * All workloads that a candidate stands for: what it leaves out is every choice there is, but of
+ * weights only those of at most 8 bits, where there are any. A choice that is not there at all comes
+ * with `missing`, the reason.
+ * @param {object} catalogue
  * @param {{model?: string, quant?: string, runtime?: string}} candidate
  */
 export function expand(catalogue, { model, quant, runtime }) {
@@ -157,9 +169,8 @@ export function expand(catalogue, { model, quant, runtime }) {
   const found = [];
   for (const id of models) {
     for (const engine of engines) {
-      const { files, quantisations } = catalogue.engines[engine];
       const names = quant === undefined
-        ? Object.keys(quantisations).filter((name) => name in (files[id] ?? {}))
+        ? usual(catalogue, catalogue.engines[engine], id)
         : [findQuantisation(catalogue, id, engine, quant)].filter((name) => name !== null);
       for (const name of names) found.push({ model: id, quantisation: name, runtime: engine });
     }

@@ -91,6 +91,9 @@ export function warnings(at, predictions) {
       found.push(`${where} got ${Math.round(100 * (drift - 1))} % slower while they were measured`);
     }
   }
+  if (at.webgpu?.duty !== null && at.webgpu?.duty < LOW_DUTY) {
+    found.push(`throttled: the GPU ran for ${Math.round(100 * at.webgpu.duty)} % of the time`);
+  }
   if (at.webgpu?.drift > HIGH_DRIFT) {
     found.push(`the GPU got ${Math.round(100 * (at.webgpu.drift - 1))} % slower while it was measured`);
   }

@@ -266,7 +266,7 @@ interface SurveyOptions {
 }
 
 export interface PreflightOptions extends SurveyOptions {
-  /** Left out, each of these is every choice there is. */
+  /** Left out, each of these is every choice there is (of weights, those of at most 8 bits). */
   model?: string;
   quant?: string;
   runtime?: string;

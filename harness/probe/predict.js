@@ -126,7 +126,11 @@ export function unpredicted(workload, reason) {
 
 /** All quantities of one workload: intervals, and what they were made of. */
 class Sums {
-  /** @param {Step} step what bases are computed from @param {object | null} fits of the recipe */
+  /**
+   * @param {Step} step what bases are computed from
+   * @param {{key: string, fits: object | null, wider: number, history: object[]}} known key of the
+   *   recipe, its fits, by what an unsteady probe widens intervals of time, earlier loads
+   */
   constructor(step, { key, fits, wider, history }) {
     Object.assign(this, { step, key, fits, wider, history });
     this.terms = {};

@@ -149,6 +149,20 @@ def test_int4_and_int8_mean_what_the_engine_has() -> None:
     assert names == ["q4_k", "q4_0", "q8_0", "int4", None]
 
 
+def test_weights_of_many_bits_are_meant_only_by_name() -> None:
+    usual, named = evaluated(
+        """
+        const { expand } = await import("./catalogue.js");
+        const of = (candidate) => expand(catalogue, candidate).map((it) => it.quantisation);
+        const asked = { model: "gemma-3-270m", runtime: "wllama/wasm" };
+        return [of(asked), of({ ...asked, quant: "fp16" })];
+        """,
+        catalogue=CATALOGUE,
+    )
+    assert usual == ["q8_0", "q4_0"]
+    assert named == ["fp16"]
+
+
 def test_every_engine_of_the_catalogue_is_asked_for_kernels_that_the_probe_has() -> None:
     needed = evaluated(
         """
