@@ -17,6 +17,7 @@ from harness.errors import UserError, unknown
 from harness.models import QUANTISATIONS
 from harness.observing import observe
 from harness.runtimes import RUNTIMES
+from results.calibration import read_calibration
 from results.record import Record
 from results.store import FILE_NAME, Store
 from results.table import plain
@@ -167,11 +168,32 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from results.features.rows import rows, write_rows  # noqa: PLC0415 - as above
 
-    written = write_rows(options.file, rows(observations(options)))
+    trials = observations(options)
+    written = write_rows(options.file, rows(trials, _expected(trials)))
     Console().print(
         f"{written} trials written to {options.file}", markup=False, highlight=False, soft_wrap=True
     )
     return 0
+
+
+def _expected(trials: Iterable[Observation]) -> dict[str, dict[Quantity, float]]:
+    """What the probe's calibration says of each trial, where there is one."""
+    from results.learning import expected_value  # noqa: PLC0415 - as above
+
+    if not CALIBRATION.is_file():
+        return {}
+    engines = read_calibration(CALIBRATION).engines
+    return {
+        trial.trial_id: {
+            quantity: value
+            for quantity, value in (
+                (quantity, expected_value(trial, quantity, engines.get(trial.recipe, {})))
+                for quantity in trial.measured
+            )
+            if value is not None
+        }
+        for trial in trials
+    }
 
 
 def _neighbours(options: argparse.Namespace) -> int:

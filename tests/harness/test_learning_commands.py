@@ -12,6 +12,7 @@ from harness.learning_commands import beliefs, with_conditions
 from harness.observing import observe
 from results.calibration import read_calibration
 from results.evaluation.figures import Evaluation
+from results.features.rows import read_rows
 from results.observation import Quantity
 from results.store import Store
 from tests.results.records import record
@@ -167,3 +168,19 @@ def test_recorded_trials_can_be_evaluated(
     path = tmp_path / "calibration.json"
     assert main(["calibrate", *trials, "--output", str(path)]) == 0
     assert read_calibration(path).fit("mediapipe/webgpu:gpu", Quantity.DECODE) is not None
+
+
+def test_features_have_what_the_calibration_says(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, exported = tmp_path / "calibration.json", tmp_path / "features.jsonl"
+    monkeypatch.setattr(learning_commands, "CALIBRATION", path)
+    words = ["features", "export", str(exported), "--records", str(records)]
+    assert main(words) == 0
+    assert not any(row.expected for row in read_rows(exported))
+    assert main(["calibrate", "--records", str(records), "--output", str(path)]) == 0
+    assert main(words) == 0
+    for row in read_rows(exported):
+        assert row.expected.keys() == row.measured.keys()
+        for quantity, value in row.measured.items():
+            assert row.expected[quantity] == pytest.approx(value, rel=0.2)
