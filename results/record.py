@@ -289,11 +289,25 @@ class Measurement(Part):
         return max(0.0, self.first_token_seconds - self.warm_first_token_seconds)
 
     @property
-    def decode_tokens_per_s(self) -> float | None:
-        """Tokens a second from the median decode step."""
-        if self.decode_ms is None or not math.isfinite(self.decode_ms.median):
+    def mean_decode_ms(self) -> float | None:
+        """Milliseconds a token over all steps that `decode_ms` is of.
+
+        The mean is what a user waits for: under a quota of processor time most steps are quick and
+        some stall, which the median does not see. Where the steps themselves were not kept, the
+        median stands for it.
+        """
+        if self.decode_ms is None:
             return None
-        return 1000 / self.decode_ms.median if self.decode_ms.median > 0 else None
+        n = self.decode_ms.n
+        mean = sum(self.token_ms[-n:]) / n if 0 < n <= len(self.token_ms) else 0.0
+        value = mean if math.isfinite(mean) and mean > 0 else self.decode_ms.median
+        return value if math.isfinite(value) and value > 0 else None
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens a second over all decode steps but the first; see `mean_decode_ms`."""
+        mean = self.mean_decode_ms
+        return None if mean is None else 1000 / mean
 
 
 def stand_in(kind: str) -> str:

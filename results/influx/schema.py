@@ -124,7 +124,7 @@ _METRIC_UNITS: Final = {
     "load_seconds": ("s", "download and creation of the model"),
     "first_token_seconds": ("s", "from prompt to first token, as a user meets it first"),
     "prefill_tokens_per_s": ("tokens/s", "reading the prompt"),
-    "decode_tokens_per_s": ("tokens/s", "writing the answer, from the median step"),
+    "decode_tokens_per_s": ("tokens/s", "writing the answer, from the mean of its steps"),
     "peak_bytes": ("bytes", "peak memory of the processes that hold the model"),
 }
 
@@ -213,19 +213,31 @@ KERNELS: Final = {
     "dequant_int4": "bytes_per_s",
     "dot_int4": "bytes_per_s",
     "dot_int8": "bytes_per_s",
+    "dot_q4_k": "bytes_per_s",
+    "simd_int4": "bytes_per_s",
+    "simd_int8": "bytes_per_s",
     "stream": "bytes_per_s",
+    "copy": "bytes_per_s",
+    "attention": "bytes_per_s",
     "gemv_int4": "bytes_per_s",
+    "gemv_int8": "bytes_per_s",
+    "gemv_f16": "bytes_per_s",
+    "head_int4": "bytes_per_s",
     "gemm_m16": "flops_per_s",
     "gemm_m64": "flops_per_s",
     "matmul": "flops_per_s",
+    "matmul_f16": "flops_per_s",
     "chain": "op_us",
+    "rebind_chain": "op_us",
+    "small_ops": "op_us",
+    "barrier": "op_us",
     "submit": "op_us",
 }
 """The probe's kernels, of both backends, and the unit each is measured in."""
 
 _UNIT_TEXTS: Final = {"bytes_per_s": "bytes/s", "flops_per_s": "operations/s", "op_us": "us"}
 _KERNEL_MEANINGS: Final = {
-    "bytes_per_s": "weights read by the kernel {}, as they are stored: median",
+    "bytes_per_s": "bytes read by the kernel {}, weights as they are stored: median",
     "flops_per_s": "arithmetic done by the kernel {}: median",
     "op_us": "time of one operation of the kernel {}: median",
 }

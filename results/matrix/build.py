@@ -44,7 +44,7 @@ METRIC_MEANINGS: Final = dict(
             "seconds from the start of the download until the model can be asked",
             "seconds from the first prompt to its first token, first use included",
             "tokens of prompt a second",
-            "tokens of answer a second, by the median step",
+            "tokens of answer a second, by the mean of its steps",
             "bytes: peak resident memory of the processes that hold the model",
         ),
         strict=True,

@@ -69,7 +69,7 @@ _MEANINGS: Final = {
     "load_seconds": "download and create together",
     "first_token_seconds": "from the first prompt to its first token, compilation included",
     "prefill_tokens_per_s": "tokens of the prompt a second",
-    "decode_tokens_per_s": "tokens of the answer a second, from the median step",
+    "decode_tokens_per_s": "tokens of the answer a second, from the mean of its steps",
     "peak_bytes": "peak memory of the processes that hold the model",
 }
 
