@@ -102,6 +102,11 @@ export function warnings(at, predictions) {
     found.push(`on battery at ${Math.round(100 * at.battery.level)} %: the device may save power`);
   }
   if (at.network?.save_data) found.push("the user asked for less data to be downloaded");
+  const { quota_bytes: quota, usage_bytes: used } = at.storage ?? {};
+  const room = typeof quota === "number" ? quota - (used ?? 0) : Infinity;
+  if (predictions[0]?.file_bytes > room) {
+    found.push("the model is larger than what this site may store: every visit would download it");
+  }
   if (predictions.some(({ verdict, calibrated }) => verdict !== "unsupported" && !calibrated)) {
     found.push("not calibrated for every engine: intervals are wide where it is not");
   }

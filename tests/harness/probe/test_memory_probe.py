@@ -60,6 +60,18 @@ def test_it_grows_in_steps_up_to_its_bound_and_leaves_no_note() -> None:
 
 
 @pytest.mark.integration
+def test_it_takes_at_most_half_of_what_the_browser_says_there_is() -> None:
+    with browsing() as (context, address):
+        page = visit(context, address)
+        page.evaluate(
+            "Object.defineProperty(Navigator.prototype, 'deviceMemory', { get: () => 1 / 128 })"
+        )
+        found = page.evaluate(PROBE, {"maxBytes": GIB, "stepBytes": MIB})
+    assert found["good_bytes"] == 4 * MIB
+    assert found["limited"] is False
+
+
+@pytest.mark.integration
 def test_a_tab_that_died_is_known_on_the_next_visit() -> None:
     with browsing() as (context, address):
         page = visit(context, address)

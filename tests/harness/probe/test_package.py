@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.probe.node import PACKAGE, program
+from tests.harness.probe.node import PACKAGE, evaluated, program
 
 MANIFEST = json.loads((PACKAGE / "package.json").read_text())
 TYPES = (PACKAGE / "index.d.ts").read_text()
@@ -73,6 +73,18 @@ def test_every_entry_is_published(packed: dict[str, Any]) -> None:
     files = {file["path"] for file in packed["files"]} | DATA
     for path in targets(MANIFEST["exports"]) | {MANIFEST["main"], MANIFEST["types"]}:
         assert path.removeprefix("./") in files
+
+
+def test_a_server_may_import_it_and_gets_a_report_too() -> None:
+    report = evaluated(
+        """
+        const { preflight } = await import("./preflight.js");
+        return preflight({ model: "gemma-2b", catalogue, calibration: null });
+        """,
+        catalogue=json.loads((PACKAGE / "catalogue.json").read_text()),
+    )
+    assert report["verdict"] in {"unknown", "unsupported"}
+    assert report["probe"]["backends"]["wasm"]["available"] is False
 
 
 def exported(name: str) -> set[str]:

@@ -131,6 +131,54 @@ def test_history_corrects_what_the_same_engine_does_next() -> None:
     assert small(history=[other])["corrections"] == {}
 
 
+QUIET: dict[str, Any] = {
+    "hidden": False,
+    "settle": {"wasm": {"steady": True}, "webgpu": None},
+    "phases": [{"threads": 1, "duty": 0.97, "drift": 1.02}],
+    "webgpu": None,
+    "software_adapter": None,
+    "battery": {"charging": True, "level": 0.1},
+    "storage": {"quota_bytes": 10_000, "usage_bytes": 100},
+    "network": {"save_data": False},
+}
+FINE = {"verdict": "ok", "calibrated": True, "file_bytes": 9_000}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "prediction", "words"),
+    [
+        ({}, {}, []),
+        ({"battery": None, "storage": None, "network": None}, {}, []),
+        ({"hidden": True}, {}, ["the page was hidden"]),
+        ({"settle": {"wasm": {"steady": False}, "webgpu": None}}, {}, ["did not come to rest"]),
+        ({"phases": [{"threads": 2, "duty": 0.5, "drift": None}]}, {}, ["2 threads ran for 50 %"]),
+        ({"phases": [{"threads": 1, "duty": 1, "drift": 1.3}]}, {}, ["1 thread got 30 % slower"]),
+        ({"webgpu": {"duty": 0.5, "drift": 1.5}}, {}, ["the GPU ran for 50 %", "50 % slower"]),
+        ({"webgpu": {"duty": None, "drift": None}}, {}, []),
+        ({"software_adapter": True}, {}, ["adapter is software"]),
+        ({"battery": {"charging": False, "level": 0.1}}, {}, ["on battery at 10 %"]),
+        ({"network": {"save_data": True}}, {}, ["less data"]),
+        ({}, {"file_bytes": 9_901}, ["larger than what this site may store"]),
+        ({}, {"calibrated": False}, ["not calibrated"]),
+        ({}, {"calibrated": False, "verdict": "unsupported"}, []),
+    ],
+)
+def test_what_speaks_against_the_figures_is_told(
+    conditions: dict[str, Any], prediction: dict[str, Any], words: list[str]
+) -> None:
+    found = evaluated(
+        """
+        const { warnings } = await import("./conditions.js");
+        return warnings(at, predictions);
+        """,
+        at={**QUIET, **conditions},
+        predictions=[{**FINE, **prediction}],
+    )
+    assert len(found) == len(words), found
+    for warning, part in zip(found, words, strict=True):
+        assert part in warning
+
+
 def test_int4_and_int8_mean_what_the_engine_has() -> None:
     names = evaluated(
         """
