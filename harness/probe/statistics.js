@@ -36,53 +36,58 @@ export function median(values) {
  * @typedef {{kernel: string, begin: number, end: number, expected?: number}} Slice
  */
 
+/** The quantile of a kernel's times that is free of stops, however many of them were stopped. */
+const CALM_QUANTILE = 0.15;
+/** How much longer an undisturbed slice may take. */
+const CALM_FACTOR = 1.25;
+/** How much longer than expected the shortest may be. */
+const EXPECTED_FACTOR = 2;
 /** A slice that took this much longer than its kernel's burst was stopped in between. */
 const STALL_FACTOR = 1.5;
 const STALL_MS = 1;
-/** The quantile of a kernel's times that is free of stops, however many of them were stopped. */
-const CALM_QUANTILE = 0.15;
-/** How much longer than expected an undisturbed slice may take. */
-const EXPECTED_FACTOR = 2;
-const NEAR = 0.2;
 /** Fewer stalls, or such that span less of the log, tell nothing of a period. */
 const MIN_STALLS = 3;
 const MIN_SPAN = 0.5;
 
-const stallLimit = (burst) => STALL_FACTOR * burst + STALL_MS;
+/** The longest time of an undisturbed slice. @param {number[]} times @param {number} expected */
+function calmLimit(times, expected) {
+  const sorted = [...times].sort((a, b) => a - b);
+  const low = sorted[Math.floor((sorted.length - 1) * CALM_QUANTILE)];
+  return CALM_FACTOR * Math.min(low, EXPECTED_FACTOR * expected);
+}
 
 /**
- * The undisturbed time of a slice: the middle of those that were not stopped. A low quantile decides
- * who was, so most of them may have been, or have shared their processor with another thread. Where
- * all were, it is `expected`.
+ * The undisturbed time of a slice: the mean of the short ones. A low quantile decides which they are,
+ * so most may have been stopped, or have shared their processor with another thread. Where all were,
+ * it is `expected`. The mean, as it is finer than the steps of a coarse clock.
  * @param {number[]} times ms
  * @param {number} [expected] ms
  */
 export function burstTime(times, expected = Infinity) {
-  const sorted = [...times].sort((a, b) => a - b);
-  const lowest = sorted[Math.floor((sorted.length - 1) * CALM_QUANTILE)];
-  const limit = stallLimit(Math.min(lowest, EXPECTED_FACTOR * expected));
+  const limit = calmLimit(times, expected);
   const calm = times.filter((time) => time <= limit);
-  if (calm.length === 0) return expected;
-  const middle = median(calm);
-  // The mean of those near the median: as robust, and finer than a coarse clock's steps.
-  const near = calm.filter((time) => Math.abs(time - middle) <= NEAR * middle);
-  return near.length > 0 ? near.reduce((sum, time) => sum + time, 0) / near.length : middle;
+  return calm.length > 0 ? calm.reduce((sum, time) => sum + time, 0) / calm.length : expected;
 }
 
-/** The burst time of each kernel. @param {Slice[]} slices @returns {Map<string, number>} */
-function burstTimes(slices) {
+/** What `judge(times, expected)` says of each kernel. @param {Slice[]} slices */
+function byKernel(slices, judge) {
   const kernels = new Map();
   for (const { kernel, begin, end, expected } of slices) {
-    if (!kernels.has(kernel)) kernels.set(kernel, { expected, times: [] });
+    if (!kernels.has(kernel)) kernels.set(kernel, { expected: expected ?? Infinity, times: [] });
     kernels.get(kernel).times.push(end - begin);
   }
-  return new Map([...kernels].map(([kernel, { expected, times }]) => [kernel, burstTime(times, expected)]));
+  return new Map([...kernels].map(([kernel, { times, expected }]) => [kernel, judge(times, expected)]));
 }
 
-/** The slices that ran without a stop, by their kernel's burst. @param {Slice[]} slices */
+/** The slices that ran undisturbed. @param {Slice[]} slices */
 export function undisturbed(slices) {
-  const bursts = burstTimes(slices);
-  return slices.filter(({ kernel, begin, end }) => end - begin <= stallLimit(bursts.get(kernel)));
+  const limits = byKernel(slices, calmLimit);
+  return slices.filter(({ kernel, begin, end }) => end - begin <= limits.get(kernel));
+}
+
+/** Whether the thread was stopped in a slice. @param {Map<string, number>} bursts @param {Slice} slice */
+function isStall(bursts, { kernel, begin, end }) {
+  return end - begin > STALL_FACTOR * bursts.get(kernel) + STALL_MS;
 }
 
 /**
@@ -95,16 +100,15 @@ export function undisturbed(slices) {
  * @param {Slice[]} slices in order
  */
 export function dutyOf(slices) {
-  const bursts = burstTimes(slices);
+  const bursts = byKernel(slices, burstTime);
   // Sums up to and including each slice, so that any span is a difference.
   let wall = 0;
   let burst = 0;
   const stalls = [];
-  for (const { kernel, begin, end } of slices) {
-    const usual = bursts.get(kernel);
-    wall += end - begin;
-    burst += usual;
-    if (end - begin > stallLimit(usual)) stalls.push({ wall, burst });
+  for (const slice of slices) {
+    wall += slice.end - slice.begin;
+    burst += bursts.get(slice.kernel);
+    if (isStall(bursts, slice)) stalls.push({ wall, burst });
   }
   const first = stalls[0];
   const last = stalls[stalls.length - 1];
@@ -122,8 +126,11 @@ export function driftOf(slices) {
   if (slices.length === 0) return null;
   const from = slices[0].begin;
   const third = (slices[slices.length - 1].end - from) / 3;
+  const bursts = byKernel(slices, burstTime);
   const parts = new Map();
-  for (const { kernel, begin, end } of undisturbed(slices)) {
+  for (const slice of slices) {
+    if (isStall(bursts, slice)) continue;
+    const { kernel, begin, end } = slice;
     if (!parts.has(kernel)) parts.set(kernel, [[], [], []]);
     parts.get(kernel)[Math.min(2, Math.floor((begin - from) / third))].push(end - begin);
   }

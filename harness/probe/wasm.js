@@ -13,9 +13,11 @@ const COMPILED_RATIO = 1.3;
 const START_DELAY_MS = 20;
 /** Below this duty the device is throttled: phases last longer, to see enough periods. */
 const THROTTLED = 0.9;
-/** Of the budget, a phase takes so much; both phases together stay below 1.25 budgets in any case. */
+/** Of the budget, a phase takes so much; the second less, where the first overran, but so much at least. */
 const PHASE_SHARE = 0.42;
 const THROTTLED_PHASE_SHARE = 0.55;
+const TOTAL_SHARE = 1.2;
+const MIN_PHASE_SHARE = 0.2;
 const MIN_ROUNDS = 3;
 const MAX_ROUNDS = 8;
 const WINDOW_MS = 15;
@@ -299,12 +301,16 @@ export async function probeWasm({ budgetMs, threads: asked, seed, kernels, onPro
     onProgress({ backend: "wasm", step: "settle" });
     const settled = await settle(threads, alone, checkpoint);
     const throttled = settled.settle.duty < THROTTLED;
-    const ms = budgetMs * (throttled ? THROTTLED_PHASE_SHARE : PHASE_SHARE);
+    const usual = budgetMs * (throttled ? THROTTLED_PHASE_SHARE : PHASE_SHARE);
     const phases = [];
+    let left = budgetMs * TOTAL_SHARE;
     for (const count of threads.length > 1 ? [1, threads.length] : [1]) {
       onProgress({ backend: "wasm", step: "measure", threads: count });
       const names = count > 1 && shared ? kernels : alone;
-      phases.push(await checkpoint(phase(threads, count, ms, names, settled.full, throttled)));
+      const ms = Math.max(budgetMs * MIN_PHASE_SHARE, Math.min(usual, left));
+      const done = await checkpoint(phase(threads, count, ms, names, settled.full, throttled));
+      phases.push(done);
+      left -= done.wall_ms;
     }
     return {
       available: true, reason: null, compile_ms, start_ms,
