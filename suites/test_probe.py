@@ -27,12 +27,20 @@ def test_the_probe_measures(laboratory: Laboratory, profile: Profile) -> None:
 
 
 def test_the_probe_is_cheap(laboratory: Laboratory, profile: Profile) -> None:
-    """A page can afford it: bounded memory, and no longer than a user waits."""
+    """A page can afford it: bounded memory, and no longer than a user waits.
+
+    The wait for quiet, bounded by itself, is not counted: a busy device is what it waits for.
+    """
     report = laboratory.probe(profile)
-    held = sum(
+    # One side after the other: each gives back what it held.
+    held = max(
         side.memory_bytes
         for side in (report.backends.wasm, report.backends.webgpu)
         if side is not None and side.available
     )
-    assert held <= 512 << 20, "the probe itself may not endanger the tab"
-    assert report.total_ms <= 6 * report.budget_ms, "the probe took far longer than its budget"
+    assert held <= 256 << 20, "the probe itself may not endanger the tab"
+    measuring = report.measure_ms or 0.0
+    assert 0 < measuring <= 2 * report.budget_ms, "it measured far longer than its budget"
+    waited = report.settle.wall_ms if report.settle else 0.0
+    rest = report.total_ms - waited
+    assert rest <= 6 * report.budget_ms, "what it does around measuring took far too long"
