@@ -30,6 +30,17 @@ export function median(values) {
   return quantile([...values].sort((a, b) => a - b), 0.5);
 }
 
+/** The median of values of different weight. @param {[number, number][]} pairs value and weight */
+export function weightedMedian(pairs) {
+  const sorted = [...pairs].sort(([a], [b]) => a - b);
+  let left = sorted.reduce((sum, [, weight]) => sum + weight, 0) / 2;
+  for (const [value, weight] of sorted) {
+    left -= weight;
+    if (left <= 0) return value;
+  }
+  return NaN;
+}
+
 /**
  * One slice of a kernel: the same work in all slices of that kernel; times in ms. `expected`: what it
  * took in the warm-up, roughly, as caches may have helped there.

@@ -254,10 +254,13 @@ function kernelOf(name, logs, rounds, share) {
   return { [unit]: summary(values), slices, share };
 }
 
+/** The rehearsal's meetings count only where they took so long that no others were held. */
 function barrierOf(barriers) {
+  const measured = barriers.filter(({ round }) => round > 0);
+  const used = measured.length > 0 ? measured : barriers;
   return {
-    op_us: summary(barriers.map(({ op_ms }) => 1000 * op_ms)),
-    slices: barriers.reduce((sum, { met }) => sum + met, 0),
+    op_us: summary(used.map(({ op_ms }) => 1000 * op_ms)),
+    slices: used.reduce((sum, { met }) => sum + met, 0),
   };
 }
 

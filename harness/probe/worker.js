@@ -1,7 +1,7 @@
 // One probing thread: its own wasm memory, random data made on the spot, kernels run in slices.
 // Messages in: {op: "init" | "warm" | "run", ...}; every one is answered by one message, an error
 // by {error}. Driven by wasm.js, which also calls OPERATIONS itself where no worker can be started.
-import { burstTime } from "./statistics.js";
+import { burstTime, weightedMedian } from "./statistics.js";
 
 const MIB = 1 << 20;
 const PAGE = 65536;
@@ -34,15 +34,18 @@ let kernels;
 let at;
 let floatBytes = 0;
 let weightBytes = 0;
-/** @type {Int32Array | null} shared by all threads: three words, each on a cache line of its own */
+/** @type {Int32Array | null} shared by all threads: four words, each on a cache line of its own */
 let meeting = null;
 const ARRIVED = 0;
 const PHASE = 16;
 const LAST = 32;
-/** Meetings are timed so many together once they take less than this; at least so many times. */
+const ENOUGH = 48;
+/** Meetings are timed so many together at most, while they take less than this. */
 const MEETINGS = 256;
 const QUICK_MEETING_MS = 0.05;
-const MIN_BATCHES = 2;
+const MIN_MEETINGS = 2;
+/** Threads that have to share processors may need longer than a window for one meeting. */
+const ENOUGH_MS = 50;
 
 /** Turns through memory, so that successive slices read different parts of it. */
 let turn = 0;
@@ -261,37 +264,44 @@ function meet(count) {
 
 /**
  * Meets the other threads until the window ends; the leader says which meeting is the last, before
- * it goes there. The first one, which waits for the slowest to arrive, is not counted. `op_ms`: the
- * usual time of a meeting, which says whether the threads have a processor each; a stop of all
- * threads, which the duty factor counts, is not in it.
+ * it goes there, and whether there will be another window. The first meeting, which waits for the
+ * slowest to arrive, is not counted. `op_ms`: the usual time of a meeting, which says whether the
+ * threads have a processor each; a stop of all threads, which the duty factor counts, is not in it.
  */
 function barrier(leader, count, ended) {
   meet(count);
-  const times = [];
+  const start = performance.now();
+  const batches = [];
   let met = 0;
+  let batch = 1;
   for (let last = false; !last;) {
     const began = performance.now();
-    // A meeting that goes well takes as long as the clock's reading, one that goes badly milliseconds.
-    const quick = times.length > 0 && times[times.length - 1] < QUICK_MEETING_MS;
-    const batch = quick ? MEETINGS : 1;
     let done = 0;
     while (done < batch && !last) {
-      if (leader && done === batch - 1 && times.length >= MIN_BATCHES && ended()) {
-        Atomics.store(meeting, LAST, Atomics.load(meeting, PHASE));
+      if (leader && done === batch - 1) {
+        const took = performance.now() - start;
+        if (took > ENOUGH_MS || (met >= MIN_MEETINGS && ended())) {
+          Atomics.store(meeting, LAST, Atomics.load(meeting, PHASE));
+          if (took > ENOUGH_MS) Atomics.store(meeting, ENOUGH, 1);
+        }
       }
       last = meet(count) === Atomics.load(meeting, LAST);
       done++;
     }
     met += done;
-    times.push((performance.now() - began) / done);
+    const each = (performance.now() - began) / done;
+    batches.push([each, done]);
+    // A meeting that goes well takes as long as the clock's reading, one that goes badly milliseconds.
+    batch = each < QUICK_MEETING_MS ? Math.min(MEETINGS, 4 * batch) : 1;
   }
-  return { met, op_ms: burstTime(times.slice(1)) }; // the first is timed too coarsely
+  return { met, op_ms: weightedMedian(batches) };
 }
 
 /**
  * Runs each window's kernel until the window ends. `windows`: {kernel, round, share, expected, end}:
- * `expected` ms a slice; `end` in ms after `start` (epoch ms), the same in all workers, so that they run the same kernel together.
- * Round 0 is a rehearsal: one slice each. `barrier` windows are run only by `count` threads together.
+ * `expected` ms a slice; `end` in ms after `start` (epoch ms), the same in all workers, so that they
+ * run the same kernel together. Round 0 is a rehearsal: one slice each. `barrier` windows are run by
+ * all `count` threads together.
  */
 function run({ start, windows, count, leader }) {
   const clock = () => performance.timeOrigin + performance.now() - start;
@@ -302,8 +312,8 @@ function run({ start, windows, count, leader }) {
   for (const { kernel, round, share, expected, end } of windows) {
     if (kernel === "barrier") {
       // All threads have to come, also those that are late.
-      const met = barrier(leader, count, () => clock() >= end);
-      if (round > 0) barriers.push(met);
+      if (Atomics.load(meeting, ENOUGH) === 1) continue;
+      barriers.push({ round, ...barrier(leader, count, () => clock() >= end) });
       continue;
     }
     // An overrun window still gets one slice, unless the time is up and the kernel has run before.

@@ -43,7 +43,7 @@ def log(
     return slices
 
 
-def of_logs(function: str, logs: list[list[Slice]]) -> list[Any]:
+def of_logs(function: str, logs: list[Any]) -> list[Any]:
     values: list[Any] = evaluated(
         f'const {{ {function} }} = await import("./statistics.js"); return logs.map({function});',
         logs=logs,
@@ -108,6 +108,11 @@ def test_the_duty_factor_of_few_slices_that_were_all_stopped() -> None:
     ]
     assert of_logs("dutyOf", [slices]) == [pytest.approx(0.1)]
     assert of_logs("undisturbed", [slices]) == [[]]
+
+
+def test_the_median_of_batches_counts_what_is_in_them() -> None:
+    batches = [[[0.2, 256], [9, 1], [0.3, 256], [0.25, 256]], [[5, 1], [0.1, 1], [4, 4]]]
+    assert of_logs("weightedMedian", batches) == [0.25, 4]
 
 
 def test_an_empty_log_says_nothing() -> None:
