@@ -43,4 +43,4 @@ def test_the_probe_is_cheap(laboratory: Laboratory, profile: Profile) -> None:
     assert 0 < measuring <= 2 * report.budget_ms, "it measured far longer than its budget"
     waited = report.settle.wall_ms if report.settle else 0.0
     rest = report.total_ms - waited
-    assert rest <= 6 * report.budget_ms, "what it does around measuring took far too long"
+    assert rest <= 10 * report.budget_ms, "what it does around measuring took far too long"

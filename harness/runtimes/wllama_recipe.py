@@ -59,11 +59,12 @@ WASM: Final = EngineRecipe(
     defaults={
         # Seconds measured / those of the matrices alone: q8_0 of gemma-3-270m 0.58 to 1.42, of
         # gemma-3-1b 0.53, of gemma-2b 0.51; q4_0 of gemma-3-1b 0.82 (others 0.77 to 0.9); fp16 of
-        # gemma-3-270m 0.8 to 0.9. That of q4_k's loop is a belief, as are the terms beside the
-        # matrices: of the layer's dozen operations most wait for all threads.
+        # gemma-3-270m 0.8 to 0.9. q4_k of gemma-2b 0.2 to 0.55 of
+        # `dot_int4`, whose rate its own kernel has. The terms beside the matrices are a belief: of
+        # a layer's dozen operations most wait for all threads.
         Quantity.DECODE: Factors(
             {
-                "matrix.q4_k": 1.1,
+                "matrix.q4_k": 0.36,
                 "matrix.q8_0": 1.1,
                 "matrix.q4_0": 1.0,
                 "matrix.fp16": 0.9,
@@ -74,10 +75,11 @@ WASM: Final = EngineRecipe(
             low=0.4,
             high=2.2,
         ),
-        # The same, a token of the prompt: q8_0 1.35 and 0.49, 0.44, 0.40; q4_0 0.84.
+        # The same, a token of the prompt: q8_0 1.35 and 0.49, 0.44, 0.40; q4_0 0.84; q4_k 0.19 to
+        # 0.33.
         Quantity.PREFILL: Factors(
             {
-                "product.q4_k": 0.8,
+                "product.q4_k": 0.27,
                 "product.q8_0": 0.8,
                 "product.q4_0": 0.9,
                 "product.fp16": 0.8,

@@ -142,7 +142,7 @@ ENGINES: Final[dict[str, Engine]] = {
         Engine("litert-lm/webgpu", "gpu", "mediapipe/webgpu", web=True,
                quantisations=("int4", "int8")),
         Engine("onnxruntime-web/webgpu", "gpu", None, web=True, quantisations=("int4", "fp16")),
-        # Memory of the engines below as in harness/runtimes/*_cost.py, where it is measured.
+        # Memory of the engines below as in harness/runtimes/*_recipe.py, where it is measured.
         Engine("wllama/webgpu", "gpu", None, web=True, quantisations=_LLAMA_QUANTISATIONS,
                copies=_seen(1, 1.36, 2.2), base=_seen(0.8e9, 1.36e9, 1.7e9)),
         Engine("wllama/wasm", "cpu", None, web=True, quantisations=_LLAMA_QUANTISATIONS,
