@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 
+# Of the median step: less is the time between two messages, and not that of a step.
+_NO_STEP: Final = 0.25
+
 Seconds = Annotated[float, Field(ge=0)]
 Bytes = Annotated[int, Field(ge=0)]
 
@@ -290,22 +293,28 @@ class Measurement(Part):
 
     @property
     def mean_decode_ms(self) -> float | None:
-        """Milliseconds a token over all steps that `decode_ms` is of.
+        """Milliseconds a token over the later two thirds of the steps that `decode_ms` is of.
 
         The mean is what a user waits for: under a quota of processor time most steps are quick and
-        some stall, which the median does not see. Where the steps themselves were not kept, the
-        median stands for it.
+        some stall, which the median does not see. The first third still runs what the browser's
+        baseline compiler made, which no answer of usual length does for long. Where engines hand
+        tokens out one late, the last comes at once, and is no step. Where the steps themselves were
+        not kept, the median stands for it.
         """
         if self.decode_ms is None:
             return None
         n = self.decode_ms.n
-        mean = sum(self.token_ms[-n:]) / n if 0 < n <= len(self.token_ms) else 0.0
+        steps = self.token_ms[-n:] if 0 < n <= len(self.token_ms) else ()
+        later = steps[len(steps) // 3 :]
+        if len(later) > 1 and later[-1] < _NO_STEP * median(later):
+            later = later[:-1]
+        mean = sum(later) / len(later) if later else 0.0
         value = mean if math.isfinite(mean) and mean > 0 else self.decode_ms.median
         return value if math.isfinite(value) and value > 0 else None
 
     @property
     def decode_tokens_per_s(self) -> float | None:
-        """Tokens a second over all decode steps but the first; see `mean_decode_ms`."""
+        """Tokens a second once decoding has settled; see `mean_decode_ms`."""
         mean = self.mean_decode_ms
         return None if mean is None else 1000 / mean
 

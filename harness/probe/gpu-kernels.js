@@ -82,7 +82,7 @@ export async function allocate(gpu, wanted, GpuProblem) {
 }
 
 /** Writes all of the buffers: drivers zero them at their first use otherwise, inside a measurement. */
-export async function fill(gpu, pipeline, { weights, scales, x, y, values }, seed) {
+export async function fill(gpu, pipeline, { weights, scales, x, y, values }, { seed, zeros }) {
   for (const [i, buffer] of [weights, scales, y].entries()) {
     const count = buffer.size / 4;
     const groups = Math.min(1024, Math.ceil(count / 64));
@@ -94,6 +94,12 @@ export async function fill(gpu, pipeline, { weights, scales, x, y, values }, see
     });
   }
   const { queue } = gpu.device;
+  if (zeros) {
+    // After the random words, as a buffer that nothing has written yet may be no memory at all.
+    const encoder = gpu.device.createCommandEncoder();
+    encoder.clearBuffer(weights);
+    queue.submit([encoder.finish()]);
+  }
   queue.writeBuffer(values, 0, new Float32Array(CHAIN_VALUES).fill(0.5));
   queue.writeBuffer(x, 0, Float32Array.from({ length: DEPTH }, (_, i) => ((i * 7919) % 1021) / 1021 - 0.5));
 }

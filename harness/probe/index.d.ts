@@ -116,6 +116,8 @@ export interface ProbeOptions {
   /** Measure only these; default: all. Three to six of them get the best figures. */
   kernels?: string[];
   seed?: number;
+  /** What weights are made of; default "random". Zeros are for showing what difference they make. */
+  data?: "random" | "zeros";
 }
 
 export const REPORT_VERSION: 2;

@@ -50,6 +50,7 @@ function guard(signal, limitMs) {
 export async function probe(options = {}) {
   const { signal, onProgress = () => {}, budgetMs = 1200, backends = ["wasm", "webgpu"] } = options;
   const seed = (options.seed ?? 1) >>> 0;
+  const zeros = options.data === "zeros";
   signal?.throwIfAborted();
   const began = performance.now();
   const surroundings = environment();
@@ -81,7 +82,9 @@ export async function probe(options = {}) {
     const budget = shared ? budgetMs / 2 : budgetMs;
     const { checkpoint, release } = guard(signal, GRACE * budget + GRACE_MS);
     try {
-      results[name] = await run({ budgetMs: budget, threads, seed, kernels, onProgress, checkpoint, problems });
+      results[name] = await run({
+        budgetMs: budget, threads, seed, zeros, kernels, onProgress, checkpoint, problems,
+      });
       signal?.throwIfAborted();
     } catch (error) {
       signal?.throwIfAborted();

@@ -46,6 +46,7 @@ async def run_probe(
     seed: int,
     backends: Sequence[Literal["wasm", "webgpu"]] = ("wasm", "webgpu"),
     kernels: Sequence[str] | None = None,
+    zeros: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ProbeReport:
     """Probe a device in a fresh browser, so that nothing of it is left when the load begins.
@@ -58,6 +59,7 @@ async def run_probe(
         seed: decides on the probe's data.
         backends: what is measured.
         kernels: measure only these; None: all that the backends know.
+        zeros: weights are zeros, to show what difference that makes.
         progress: told in words what is being measured.
 
     Raises:
@@ -67,6 +69,7 @@ async def run_probe(
     reports: list[Any] = []
     options: dict[str, Any] = {"budgetMs": budget_ms, "seed": seed, "backends": list(backends)}
     options |= {} if kernels is None else {"kernels": list(kernels)}
+    options |= {"data": "zeros"} if zeros else {}
 
     def on_event(event: PageEvent) -> None:
         timeline.touch()

@@ -287,18 +287,18 @@ async function phase(threads, count, ms, names, fullSliceMs, throttled) {
 }
 
 /**
- * @param {{budgetMs: number, threads: number, seed: number, kernels: string[], onProgress: Function,
+ * @param {{budgetMs: number, threads: number, seed: number, zeros: boolean, kernels: string[], onProgress: Function,
  *          checkpoint: (work: Promise<any>) => Promise<any>, problems: string[]}} options
  *   `kernels`: of KERNELS. `checkpoint` rejects when the probe is aborted or out of time.
  */
-export async function probeWasm({ budgetMs, threads: asked, seed, kernels, onProgress, checkpoint, problems }) {
+export async function probeWasm({ budgetMs, threads: asked, seed, zeros, kernels, onProgress, checkpoint, problems }) {
   const began = performance.now();
   const threads = [];
   try {
     const { module, compile_ms } = await checkpoint(compile());
     const meets = asked > 1 && kernels.includes("barrier") && globalThis.crossOriginIsolated === true;
     const shared = meets ? new SharedArrayBuffer(256) : null;
-    const filled = await checkpoint(start(threads, asked, { module, seed, shared }, problems));
+    const filled = await checkpoint(start(threads, asked, { module, seed, zeros, shared }, problems));
     const start_ms = performance.now() - began;
     const alone = kernels.filter((name) => name !== "barrier");
     onProgress({ backend: "wasm", step: "settle" });

@@ -213,7 +213,7 @@ async function compile(gpu, { software, half, asked, buffers, problems }) {
   return { pipelines, compile_ms };
 }
 
-async function measureDevice(gpu, { software, seed, budgetMs, kernels: asked, onProgress, problems }) {
+async function measureDevice(gpu, { software, seed, zeros, budgetMs, kernels: asked, onProgress, problems }) {
   const { limits, features } = gpu.device;
   const half = features.has("shader-f16");
   onProgress({ backend: "webgpu", step: "fill" });
@@ -224,7 +224,7 @@ async function measureDevice(gpu, { software, seed, budgetMs, kernels: asked, on
   });
   const filler = await gpu.pipeline(FILL);
   const buffers = await allocate(gpu, wanted, GpuProblem);
-  await gpu.scoped(() => fill(gpu, filler.pipeline, buffers, seed));
+  await gpu.scoped(() => fill(gpu, filler.pipeline, buffers, { seed, zeros }));
   const shared = { software, half, asked, buffers, problems };
   const { pipelines, compile_ms } = await compile(gpu, shared);
 
@@ -299,12 +299,12 @@ async function deviceOf(adapter, checkpoint) {
 /**
  * Resolves also where nothing can be measured, with the reason; adds what it finds wrong to
  * `problems`. Nothing of the device is left, however it ends.
- * @param {{budgetMs: number, seed: number, onProgress: Function, problems: string[],
+ * @param {{budgetMs: number, seed: number, zeros?: boolean, onProgress: Function, problems: string[],
  *          checkpoint: (work: Promise<any>) => Promise<any>, kernels?: string[]}} options
  *   `budgetMs` is for measuring alone: compiling comes before it, and up to 1.5 s of settling;
  *   `kernels` that are not this backend's are left aside
  */
-export async function probeWebGPU({ budgetMs, seed, onProgress, checkpoint, problems, kernels }) {
+export async function probeWebGPU({ budgetMs, seed, zeros, onProgress, checkpoint, problems, kernels }) {
   const began = performance.now();
   const asked = WEBGPU_KERNELS.filter((name) => kernels?.includes(name) ?? true);
   let about;
@@ -326,7 +326,7 @@ export async function probeWebGPU({ budgetMs, seed, onProgress, checkpoint, prob
     const timestamps = device.features.has("timestamp-query");
     const gpu = new Gpu(device, problems, checkpoint, timestamps);
     const measured = await measureDevice(gpu, {
-      software, seed, budgetMs, kernels: asked, onProgress, problems,
+      software, seed, zeros, budgetMs, kernels: asked, onProgress, problems,
     });
     return {
       available: true, reason: null, adapter: about, timestamps, device_ms, ...measured,

@@ -182,7 +182,7 @@ function packK(buffer) {
   }
 }
 
-function init({ module, seed, bytes, shared }) {
+function init({ module, seed, bytes, shared, zeros }) {
   const began = performance.now();
   floatBytes = bytes;
   weightBytes = bytes / 4; // as many 8-bit weights as there are floats
@@ -206,8 +206,9 @@ function init({ module, seed, bytes, shared }) {
   const anyBits = 0xffffffff;
   // Memory never written reads several times too fast, so all of it is. Floats by their bits: the
   // sign and the fraction at random, magnitudes in [2^-7, 2^-6).
-  kernels.fill_words(at.weights, weightBytes / 8, seed, anyBits, 0);
-  kernels.fill_words(at.floats, floatBytes / 8, seed + 5, 0x807fffff, 0x3c000000);
+  const [bits, floatBits, exponent] = zeros ? [0, 0, 0] : [anyBits, 0x807fffff, 0x3c000000];
+  kernels.fill_words(at.weights, weightBytes / 8, seed, bits, 0);
+  kernels.fill_words(at.floats, floatBytes / 8, seed + 5, floatBits, exponent);
   kernels.fill_floats(at.scales, floatBytes / 128, seed + 1, 0.005, 0.015);
   kernels.fill_floats(at.x, 64 * DEPTH, seed + 2, -0.5, 0.5);
   kernels.fill_words(at.packed, (DOT_BLOCKS * 34) / 8, seed + 3, anyBits, 0);

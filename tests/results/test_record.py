@@ -92,17 +92,20 @@ def test_the_decode_rate(median: float, rate: float | None) -> None:
 
 def test_the_decode_rate_is_that_of_the_mean_step() -> None:
     """A user waits for the stalls too, which the median of the steps does not see."""
-    spread = Spread(n=4, median=50.0, p10=50.0, p90=300.0)
-    steps = (900.0, 70.0, 50.0, 50.0, 50.0, 450.0)
+    spread = Spread(n=6, median=50.0, p10=50.0, p90=300.0)
+    steps = (900.0, 70.0, 800.0, 700.0, 50.0, 50.0, 50.0, 450.0)
     measured = Measurement(
         memory=MemoryUse(processes={}), wall_seconds=1, decode_ms=spread, token_ms=steps
     )
     assert measured.mean_decode_ms == pytest.approx(150)
     assert measured.decode_tokens_per_s == pytest.approx(1000 / 150)
     # Fewer steps than it is of were kept, or none that can be added up: the median stands for it.
-    for kept in (steps[-2:], (math.nan,) * 4, (0.0,) * 4):
+    for kept in (steps[-2:], (math.nan,) * 6, (0.0,) * 6):
         few = measured.model_copy(update={"token_ms": kept})
         assert few.decode_tokens_per_s == pytest.approx(20)
+    # The last token came with the one before it.
+    late = measured.model_copy(update={"token_ms": (*steps[:-1], 0.4)})
+    assert late.mean_decode_ms == pytest.approx(50)
 
 
 def test_the_engine_is_the_renderer_and_the_gpu_process() -> None:
