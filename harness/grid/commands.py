@@ -124,7 +124,8 @@ def lab_matrix(options: argparse.Namespace) -> int:
     console = Console()
     records = _records(options.results, name)
     if options.export:
-        return _export(console, options.export, records)
+        cells = {trial.cell for trial in expand(plan)}
+        return _export(console, options.export, [r for r in records if cell_of(r) in cells])
     profiles = load_profiles()
     wanted = [word.strip() for word in (options.only or "").split(",") if word.strip()]
     trials = only(expand(plan, profiles), wanted)

@@ -21,7 +21,9 @@ Side = Literal["wasm", "webgpu"]
 WASM32_BYTES: Final = 1 << 32
 """What a 32-bit WebAssembly memory can address."""
 
-LOAD_TERMS: Final = ("bytes", "bytes_cpu", "fixed", "fixed_cpu")
+LOAD_TERMS: Final = (
+    "bytes", "bytes_cpu", "bytes_cores", "fixed", "fixed_cpu", "fixed_cores",
+)  # fmt: skip
 FIRST_TOKEN_TERMS: Final = ("prefill", *LOAD_TERMS)
 FIRST_TOKEN_TERMS_WEBGPU: Final = (*FIRST_TOKEN_TERMS, "pipelines")
 MEMORY_TERMS: Final = ("file", "largest", "kv", "fixed")

@@ -35,6 +35,7 @@ export class Speeds {
     this.alone = one ?? { kernels: {}, duty: 1 };
     this.kernels = own?.kernels ?? {};
     this.duty = own?.duty || 1;
+    this.processors = wasm ? Math.max(...wasm.phases.map((phase) => phase.threads * phase.duty)) : 1;
     this.threads = own?.threads ?? threads;
     this.compileSeconds = compile.length ? compile.reduce((a, b) => a + b, 0) / compile.length / 1000 : null;
   }
@@ -51,7 +52,17 @@ export class Speeds {
 
   /** A small operation on one thread of WebAssembly. */
   operationAlone() {
-    return times(1 / this.alone.duty, burst(this.alone.kernels, "chain"));
+    return this.aloneSeconds("chain");
+  }
+
+  /** The same where all processors work on many of them. */
+  operationShared() {
+    return times(1 / this.processors, burst(this.alone.kernels, "chain"));
+  }
+
+  /** As `seconds`, of one thread of WebAssembly. */
+  aloneSeconds(name) {
+    return times(1 / this.alone.duty, burst(this.alone.kernels, name));
   }
 
   countsOperations(name) {
@@ -85,12 +96,12 @@ export class Step {
   }
 
   matrix(name) {
-    if (name === "matrix") {
-      const [body, head] = [this.matrix("body"), this.matrix("head")];
-      return body === null || head === null ? null : body + head;
-    }
-    const parameters = name === "body" ? this.model.body_parameters : this.model.embedding_parameters;
-    return times(this.stored(parameters), this.speeds.seconds(this.kernels[name]));
+    const { model, speeds } = this;
+    const parts = { body: model.body_parameters, head: model.embedding_parameters };
+    const named = name === "matrix" || name === "alone" ? ["body", "head"] : [name];
+    const all = named.map((part) => times(this.stored(parts[part]),
+      name === "alone" ? speeds.aloneSeconds(this.kernels[part]) : speeds.seconds(this.kernels[part])));
+    return all.includes(null) ? null : all.reduce((sum, one) => sum + one, 0);
   }
 
   attention(steps, context) {
@@ -109,14 +120,24 @@ export class Step {
       case "operations": return times(rows * operations, speeds.seconds("chain"));
       case "encode": return times(operations, speeds.seconds("rebind_chain"));
       case "submit": return speeds.seconds("submit");
-      case "fixed": return 1e-3;
-      case "fixed_cpu": return times(1e3, speeds.operationAlone());
+      default: return this.constant(name, 1e-3);
+    }
+  }
+
+  /** So many seconds, or millions of small operations as the processors get through them. */
+  constant(name, amount) {
+    const { speeds } = this;
+    switch (name) {
+      case "fixed": case "bytes": return amount;
+      case "fixed_cpu": case "bytes_cpu": return times(1e6 * amount, speeds.operationAlone());
+      case "fixed_cores": case "bytes_cores": return times(1e6 * amount, speeds.operationShared());
+      case "serial": return times(1e6 * amount, speeds.seconds("chain"));
       default: return null;
     }
   }
 
   decode(name) {
-    if (name === "matrix" || name === "body" || name === "head") return this.matrix(name);
+    if (["matrix", "body", "head", "alone"].includes(name)) return this.matrix(name);
     if (name === "attention") return this.attention(1, this.prompt + this.output / 2);
     return this.small(name, 1);
   }
@@ -137,14 +158,8 @@ export class Step {
   }
 
   load(name) {
-    switch (name) {
-      case "bytes": return 1e-9 * this.fileBytes;
-      case "bytes_cpu": return times(1e-3 * this.fileBytes, this.speeds.operationAlone());
-      case "fixed": return 1;
-      case "fixed_cpu": return times(1e6, this.speeds.operationAlone());
-      case "pipelines": return times(100, this.speeds.compileSeconds);
-      default: return null;
-    }
+    if (name === "pipelines") return times(100, this.speeds.compileSeconds);
+    return this.constant(name, name.startsWith("bytes") ? 1e-9 * this.fileBytes : 1);
   }
 
   memory(name) {

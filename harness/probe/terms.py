@@ -3,28 +3,32 @@
 A quantity is the sum of `factor * base` over its terms. Bases are seconds, or bytes for memory. In
 the following, `s(k)` are seconds a unit of kernel `k` where the engine runs (divided by the duty
 factor: a burst does not see throttling; barriers are not, which a stall makes longer themselves),
-`s1(k)` those of one thread of WebAssembly, `b` the bits of a weight, `n` the prompt (padded as the
-engine pads it), `c` the tokens that a step attends to. A name with `.Q` has a factor for each way
-of storing weights.
+`s1(k)` those of one thread of WebAssembly, `sp(k)` these shared by the processors that there are (a
+burst's over the most of threads * duty of any phase), `b` the bits of a weight, `n` the prompt
+(padded as the engine pads it), `c` the tokens that a step attends to. A name with `.Q` has a factor
+for each way of storing weights.
 
 | quantity | term | base |
 |---|---|---|
 | decode, a token | `matrix.Q` | `body.Q` + `head.Q` |
 | | `body.Q`, `head.Q` | parameters * b/8 * s(body), s(head) |
+| | `alone.Q` | `matrix.Q` on one thread: what is not shared among threads |
 | | `small` | layers * hidden/1024 * s(small_ops) |
 | | `barrier` | layers * s(barrier); 0 at one thread |
 | | `vocabulary` | vocabulary/65536 * s(small_ops) |
 | | `attention` | layers * 2 * width of keys * 4 bytes * c * s(attention); c = n + output/2 |
 | | `operations`, `encode` | operations of a token * s(chain), s(rebind_chain) |
 | | `submit` | s(submit) |
-| | `fixed`, `fixed_cpu` | 1 ms; 1000 * s1(chain) |
+| | `serial` | 1000 * s(chain): one thread at work while the others wait for it |
+| | `fixed`, `fixed_cpu`, `fixed_cores` | 1 ms; 1000 * s1(chain); 1000 * sp(chain) |
 | prefill, the prompt | `product.Q` | n * body parameters * (b/8 or 2 operations) * s(product) |
 | | `expand.Q`, `head.Q` | body parameters * b/8 * s(expand); as above |
 | | `small`, `operations` | as above, times n where rows are not taken together |
 | | `attention` | as above with c = n/2, times n |
 | | others | as above |
-| load | `bytes`, `bytes_cpu` | bytes of the file * 1e-9; * 1e-3 * s1(chain) |
-| | `fixed`, `fixed_cpu` | 1 s; 1e6 * s1(chain) |
+| load | `bytes` | bytes of the file * 1e-9 |
+| | `bytes_cpu`, `bytes_cores` | bytes of the file * 1e-3 * s1(chain), sp(chain) |
+| | `fixed`, `fixed_cpu`, `fixed_cores` | 1 s; 1e6 * s1(chain), sp(chain) |
 | first_token | `prefill` | the predicted prefill |
 | | `pipelines` | 100 * mean time to compile one of the probe's pipelines |
 | | others | as load's |
@@ -62,8 +66,11 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "operations": ("chain",),
     "encode": ("rebind_chain",),
     "submit": ("submit",),
+    "serial": ("chain",),
     "fixed_cpu": ("chain",),
+    "fixed_cores": ("chain",),
     "bytes_cpu": ("chain",),
+    "bytes_cores": ("chain",),
 }
 
 
@@ -99,6 +106,7 @@ class Speeds:
     threads: int
     alone: Mapping[str, Kernel]
     alone_duty: float
+    processors: float
     compile_seconds: float | None
 
     @classmethod
@@ -106,12 +114,13 @@ class Speeds:
         """Those of one side of a report; a side that was not measured has none."""
         kernels: Mapping[str, Kernel] = {}
         alone: Mapping[str, Kernel] = {}
-        duty = alone_duty = 1.0
+        duty = alone_duty = processors = 1.0
         compile_seconds = None
         wasm, webgpu = report.backends.wasm, report.backends.webgpu
         if wasm is not None and wasm.available:
             one = wasm.phase(1)
             alone, alone_duty = one.kernels, one.duty
+            processors = max(phase.threads * phase.duty for phase in wasm.phases)
             if side == "wasm":
                 phase = wasm.phase(threads)
                 kernels, duty, threads = phase.kernels, phase.duty, phase.threads
@@ -119,7 +128,7 @@ class Speeds:
             kernels, duty = webgpu.kernels, webgpu.duty or 1.0
             times = webgpu.compile_ms.values()
             compile_seconds = sum(times) / len(times) / 1000 if times else None
-        return cls(kernels, duty, threads, alone, alone_duty, compile_seconds)
+        return cls(kernels, duty, threads, alone, alone_duty, processors, compile_seconds)
 
     def seconds(self, name: str | None) -> float | None:
         """Seconds a unit of a kernel's work, throttling included; `None` if it is not measured."""
@@ -132,7 +141,16 @@ class Speeds:
 
     def operation_alone(self) -> float | None:
         """Seconds of a small operation on one thread of WebAssembly."""
+        return self.alone_seconds("chain")
+
+    def operation_shared(self) -> float | None:
+        """Seconds of a small operation where all processors work on many of them."""
         found = _burst(self.alone, "chain")
+        return None if found is None else found / self.processors
+
+    def alone_seconds(self, name: str | None) -> float | None:
+        """As `seconds`, of one thread of WebAssembly."""
+        found = _burst(self.alone, name)
         return None if found is None else found / self.alone_duty
 
     def counts_operations(self, name: str) -> bool:
@@ -222,13 +240,13 @@ class _Step:
         return found
 
     def matrix(self, name: str) -> float | None:
-        """`body`, `head`, or both of them as `matrix`."""
-        if name == "matrix":
-            body, head = self.matrix("body"), self.matrix("head")
-            return None if body is None or head is None else body + head
+        """`body`, `head`, or both of them as `matrix`; `alone` is that on one thread."""
+        seconds = self.speeds.alone_seconds if name == "alone" else self.speeds.seconds
         model = self.demand.model
-        parameters = model.body_parameters if name == "body" else model.embedding_parameters
-        return _times(self.stored(parameters), self.speeds.seconds(self.kernel(name)))
+        parts = {"body": model.body_parameters, "head": model.embedding_parameters}
+        named = parts.keys() if name in {"matrix", "alone"} else (name,)
+        times = [_times(self.stored(parts[it]), seconds(self.kernel(it))) for it in named]
+        return None if None in times else sum(time for time in times if time is not None)
 
     def attention(self, steps: float, context: float) -> float | None:
         model = self.demand.model
@@ -255,18 +273,30 @@ class _Step:
                 amount, seconds = self.operations, speeds.seconds("rebind_chain")
             case "submit":
                 amount, seconds = 1, speeds.seconds("submit")
-            case "fixed":
-                amount, seconds = 1e-3, 1.0
-            case "fixed_cpu":
-                amount, seconds = 1e3, speeds.operation_alone()
+            case _:
+                return self.constant(name, 1e-3)
+        return _times(amount, seconds)
+
+    def constant(self, name: str, amount: float) -> float | None:
+        """So many seconds, or millions of small operations as the processors get through them."""
+        speeds = self.speeds
+        match name:
+            case "fixed" | "bytes":
+                return amount
+            case "fixed_cpu" | "bytes_cpu":
+                seconds = speeds.operation_alone()
+            case "fixed_cores" | "bytes_cores":
+                seconds = speeds.operation_shared()
+            case "serial":
+                seconds = speeds.seconds("chain")
             case _:
                 raise ValueError(f"{self.recipe.key}: there is no term {name!r}")
-        return _times(amount, seconds)
+        return _times(1e6 * amount, seconds)
 
 
 def _decode(step: _Step, name: str) -> float | None:
     match name:
-        case "matrix" | "body" | "head":
+        case "matrix" | "body" | "head" | "alone":
             return step.matrix(name)
         case "attention":
             demand = step.demand
@@ -292,19 +322,9 @@ def _prefill(step: _Step, name: str) -> float | None:
 
 
 def _load(step: _Step, name: str) -> float | None:
-    file_bytes, speeds = step.demand.file_bytes, step.speeds
-    match name:
-        case "bytes":
-            return 1e-9 * file_bytes
-        case "bytes_cpu":
-            return _times(1e-3 * file_bytes, speeds.operation_alone())
-        case "fixed":
-            return 1.0
-        case "fixed_cpu":
-            return _times(1e6, speeds.operation_alone())
-        case "pipelines":
-            return _times(100, speeds.compile_seconds)
-    raise ValueError(f"{step.recipe.key}: there is no term {name!r}")
+    if name == "pipelines":
+        return _times(100, step.speeds.compile_seconds)
+    return step.constant(name, 1e-9 * step.demand.file_bytes if name.startswith("bytes") else 1.0)
 
 
 def _memory(step: _Step, name: str) -> float | None:
@@ -333,7 +353,7 @@ def _times(amount: float, seconds: float | None) -> float | None:
     return None if seconds is None else amount * seconds
 
 
-_NO_SPEEDS: Final = Speeds({}, 1.0, 1, {}, 1.0, None)
+_NO_SPEEDS: Final = Speeds({}, 1.0, 1, {}, 1.0, 1.0, None)
 
 _BASES: Final = {
     Quantity.DECODE: _decode,

@@ -25,7 +25,7 @@ QUANTISATIONS: Final = ("int8", "int4", "fp32")
 # Prompts are padded to the tokens of the only prefill signature.
 PREFILL_TOKENS: Final = 128
 
-_BESIDE: Final = ("small", "operations", "attention", "fixed_cpu")
+_BESIDE: Final = ("small", "operations", "attention", "fixed_cpu", "fixed_cores")
 _MATRICES: Final = of_each("matrix", QUANTISATIONS)
 _PRODUCTS: Final = of_each("product", QUANTISATIONS)
 
@@ -40,7 +40,7 @@ LITERT_LM_WASM: Final = EngineRecipe(
         "fp32": Kernels("stream", "stream", "gemm_m64"),
     },
     terms={
-        Quantity.DECODE: (*_MATRICES, *_BESIDE),
+        Quantity.DECODE: (*_MATRICES, *of_each("body", QUANTISATIONS), *_BESIDE),
         Quantity.PREFILL: (*_PRODUCTS, *of_each("head", QUANTISATIONS), *_BESIDE),
         Quantity.LOAD: LOAD_TERMS,
         Quantity.FIRST_TOKEN: FIRST_TOKEN_TERMS,

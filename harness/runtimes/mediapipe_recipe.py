@@ -26,7 +26,7 @@ from results.observation import Quantity
 CONTEXT_TOKENS: Final = 1280
 
 _QUANTISATIONS: Final = ("int4", "int8")
-_BESIDE: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu")
+_BESIDE: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu", "fixed_cores")
 _MATRICES: Final = of_each("matrix", _QUANTISATIONS)
 _PRODUCTS: Final = (*of_each("product", _QUANTISATIONS), *of_each("head", _QUANTISATIONS))
 

@@ -28,9 +28,9 @@ _OPERATIONS_PER_LAYER: Final = 20
 _OPERATIONS_FIXED: Final = 12
 
 _INTEGERS: Final = ("int4", "int8")
-_BESIDE: Final = ("operations", "barrier", "attention", "fixed_cpu")
+_BESIDE: Final = ("operations", "barrier", "attention", "serial", "fixed_cpu", "fixed_cores")
 _WEBGPU_QUANTISATIONS: Final = ("int4", "int8", "fp16")
-_BESIDE_WEBGPU: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu")
+_BESIDE_WEBGPU: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu", "fixed_cores")
 
 # MatMulNBits has no fused kernel on WebAssembly: every matrix is expanded to fp32 before every
 # product (ComputeBUnpacked in contrib_ops/cpu/quantization/matmul_nbits.cc of onnxruntime).
@@ -44,7 +44,11 @@ _WASM: Final = EngineRecipe(
         "int8": Kernels("int8_layer", "int8_head", "gemm_m16", expand="int8_layer"),
     },
     terms={
-        Quantity.DECODE: (*of_each("matrix", _INTEGERS), *_BESIDE),
+        Quantity.DECODE: (
+            *of_each("matrix", _INTEGERS),
+            *of_each("alone", _INTEGERS),
+            *_BESIDE,
+        ),
         Quantity.PREFILL: (
             *of_each("product", _INTEGERS),
             *of_each("expand", _INTEGERS),
@@ -103,7 +107,7 @@ _WASM_FP16: Final = replace(
     kernels={"fp16": Kernels("fp16_head", "fp16_head", "gemm_m16")},
     terms={
         **_WASM.terms,
-        Quantity.DECODE: ("matrix.fp16", *_BESIDE),
+        Quantity.DECODE: ("matrix.fp16", "alone.fp16", *_BESIDE),
         Quantity.PREFILL: ("product.fp16", "head.fp16", *_BESIDE),
     },
     defaults={
@@ -132,7 +136,7 @@ _WASM_FP32: Final = replace(
     kernels={"fp32": Kernels("stream", "stream", "gemm_m16")},
     terms={
         **_WASM.terms,
-        Quantity.DECODE: ("matrix.fp32", *_BESIDE),
+        Quantity.DECODE: ("matrix.fp32", "alone.fp32", *_BESIDE),
         Quantity.PREFILL: ("product.fp32", "head.fp32", *_BESIDE),
     },
     defaults={

@@ -31,7 +31,7 @@ QUANTISATIONS: Final = ("q4_k", "q8_0", "q4_0", "fp16", "fp32")
 # engine sees a prompt. Its own default is 1024.
 CONTEXT_TOKENS: Final = 2048
 
-_BESIDE: Final = ("small", "barrier", "vocabulary", "fixed_cpu")
+_BESIDE: Final = ("small", "barrier", "vocabulary", "serial", "fixed_cpu", "fixed_cores")
 
 WASM: Final = EngineRecipe(
     key="wllama/wasm",
@@ -46,7 +46,11 @@ WASM: Final = EngineRecipe(
         "fp32": Kernels("stream", "stream", "fp16_head"),
     },
     terms={
-        Quantity.DECODE: (*of_each("matrix", QUANTISATIONS), *_BESIDE),
+        Quantity.DECODE: (
+            *of_each("matrix", QUANTISATIONS),
+            *of_each("body", QUANTISATIONS),
+            *_BESIDE,
+        ),
         Quantity.PREFILL: (
             *of_each("product", QUANTISATIONS),
             *of_each("head", QUANTISATIONS),
@@ -114,7 +118,7 @@ _GEMV: Final = {
     "fp16": "gemv_f16",
     "fp32": "gemv_f16",
 }
-_BESIDE_WEBGPU: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu")
+_BESIDE_WEBGPU: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu", "fixed_cores")
 
 # One NVIDIA H200 (Chromium 156, Vulkan, shader-f16 allowed by a flag, 16 cores at 2.1 GHz), 3 loads
 # of gemma-3-270m in q8_0 and of gemma-2b in q4_k: 30 to 32 and 26 ms a token, nearly all of it

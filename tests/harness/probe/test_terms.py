@@ -40,6 +40,15 @@ def wasm_rate(kernel: str, threads: int = 2) -> float:
     return 1 / rate.median / phase.duty
 
 
+def shared(kernel: str) -> float:
+    """Seconds a unit where all processors that a report speaks of share the work."""
+    wasm = WASM.backends.wasm
+    assert wasm is not None
+    assert wasm.available
+    one = wasm.phase(1)
+    return wasm_rate(kernel, 1) * one.duty / max(it.threads * it.duty for it in wasm.phases)
+
+
 def gpu_rate(kernel: str) -> float:
     webgpu = GPU.backends.webgpu
     assert webgpu is not None
@@ -79,6 +88,8 @@ KV = 18 * 2 * 256
         ("attention", KV * 4 * 110 * wasm_rate("attention")),
         ("fixed", 1e-3),
         ("fixed_cpu", 1e3 * wasm_rate("chain", 1)),
+        ("fixed_cores", 1e3 * shared("chain")),
+        ("serial", 1e3 * wasm_rate("chain")),
     ],
 )
 def test_decode(term: str, expected: float) -> None:
@@ -108,6 +119,8 @@ def test_prefill(term: str, expected: float) -> None:
         (Quantity.LOAD, "bytes_cpu", 0.29e6 * wasm_rate("chain", 1)),
         (Quantity.LOAD, "fixed", 1),
         (Quantity.LOAD, "fixed_cpu", 1e6 * wasm_rate("chain", 1)),
+        (Quantity.LOAD, "bytes_cores", 0.29e6 * shared("chain")),
+        (Quantity.LOAD, "fixed_cores", 1e6 * shared("chain")),
         (Quantity.MEMORY, "file", 290_000_000),
         (Quantity.MEMORY, "largest", 4 * HEAD),
         (Quantity.MEMORY, "kv", 2048 * KV * 2),
@@ -164,7 +177,10 @@ def test_terms_of_other_quantisations_do_not_count() -> None:
         recipe,
         ASKED,
     )
-    assert set(found) == {"matrix.q8_0", "small", "barrier", "vocabulary", "fixed_cpu"}
+    assert set(found) == {
+        *("matrix.q8_0", "body.q8_0", "small", "barrier", "vocabulary"),
+        *("serial", "fixed_cpu", "fixed_cores"),
+    }
     assert is_for("small", "q4_k")
     assert not is_for("matrix.q4_0", "q4_k")
 
@@ -173,6 +189,16 @@ def test_nobody_waits_at_one_thread() -> None:
     recipe = engine("wllama/wasm", "q8_0")
     speeds = Speeds.of(WASM, "wasm", 1)
     assert bases(Quantity.DECODE, ["barrier"], speeds, recipe, ASKED) == {"barrier": 0.0}
+
+
+def test_what_threads_do_not_share_is_as_on_one() -> None:
+    recipe = engine("onnxruntime-web/wasm", "int4")
+    asked = demand(quantisation="int4")
+    two, one = (
+        bases(Quantity.DECODE, ["alone.int4", "matrix.int4"], speeds, recipe, asked)
+        for speeds in (Speeds.of(WASM, "wasm", 2), Speeds.of(WASM, "wasm", 1))
+    )
+    assert two["alone.int4"] == one["alone.int4"] == one["matrix.int4"] != two["matrix.int4"]
 
 
 def test_a_prompt_is_padded_as_the_engine_does() -> None:
@@ -232,7 +258,8 @@ def test_every_term_of_every_engine_is_known(quantity: Quantity) -> None:
                 )
                 unknown = {term for term, value in found.items() if value is None}
                 # The report of that GPU has no WebAssembly side.
-                allowed = {"fixed_cpu", "bytes_cpu"} if recipe.backend == "webgpu" else set()
+                cpu = {"fixed_cpu", "bytes_cpu", "fixed_cores", "bytes_cores"}
+                allowed = cpu if recipe.backend == "webgpu" else set()
                 assert unknown <= allowed, (runtime.id, name)
 
 
