@@ -214,8 +214,14 @@ class MemoryUse(Part):
 
     @property
     def engine_bytes(self) -> int:
-        """Peak of the processes that hold the model: renderer and GPU process, or the engine's."""
-        return sum(self.processes.get(kind, 0) for kind in ("renderer", "gpu", "engine"))
+        """Peak of the processes that hold the model: renderer and GPU process, or the engine's.
+
+        No more than that of the whole group where it is known: the sum counts pages twice that
+        two processes share, such as buffers on their way to a GPU in software, and those of the
+        browser's own program, which the kernel can take back.
+        """
+        apart = sum(self.processes.get(kind, 0) for kind in ("renderer", "gpu", "engine"))
+        return apart if self.group_peak_bytes is None else min(apart, self.group_peak_bytes)
 
 
 class GpuUse(Part):

@@ -28,7 +28,8 @@ CONTEXT_TOKENS: Final = 1280
 _QUANTISATIONS: Final = ("int4", "int8")
 _BESIDE: Final = ("operations", "encode", "submit", "fixed", "fixed_cpu", "fixed_cores")
 _MATRICES: Final = of_each("matrix", _QUANTISATIONS)
-_PRODUCTS: Final = (*of_each("product", _QUANTISATIONS), *of_each("head", _QUANTISATIONS))
+_HEADS: Final = of_each("head", _QUANTISATIONS)
+_PRODUCTS: Final = (*of_each("product", _QUANTISATIONS), *_HEADS)
 
 MEDIAPIPE: Final = EngineRecipe(
     key="mediapipe/webgpu",
@@ -40,7 +41,7 @@ MEDIAPIPE: Final = EngineRecipe(
         "int8": Kernels("gemv_int8", "gemv_int8", "matmul"),
     },
     terms={
-        Quantity.DECODE: (*_MATRICES, *_BESIDE),
+        Quantity.DECODE: (*_MATRICES, *_HEADS, *_BESIDE),
         Quantity.PREFILL: (*_PRODUCTS, *_BESIDE),
         Quantity.LOAD: LOAD_TERMS,
         Quantity.FIRST_TOKEN: FIRST_TOKEN_TERMS_WEBGPU,

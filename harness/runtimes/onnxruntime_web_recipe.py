@@ -168,7 +168,11 @@ _WEBGPU: Final = EngineRecipe(
         "fp16": Kernels("gemv_f16", "gemv_f16", "matmul"),
     },
     terms={
-        Quantity.DECODE: (*of_each("matrix", _WEBGPU_QUANTISATIONS), *_BESIDE_WEBGPU),
+        Quantity.DECODE: (
+            *of_each("matrix", _WEBGPU_QUANTISATIONS),
+            *of_each("head", _WEBGPU_QUANTISATIONS),
+            *_BESIDE_WEBGPU,
+        ),
         Quantity.PREFILL: (
             *of_each("product", _WEBGPU_QUANTISATIONS),
             *of_each("head", _WEBGPU_QUANTISATIONS),

@@ -129,7 +129,11 @@ WEBGPU: Final = EngineRecipe(
     backend="webgpu",
     kernels={name: Kernels(gemv, gemv, "matmul") for name, gemv in _GEMV.items()},
     terms={
-        Quantity.DECODE: (*of_each("matrix", QUANTISATIONS), *_BESIDE_WEBGPU),
+        Quantity.DECODE: (
+            *of_each("matrix", QUANTISATIONS),
+            *of_each("head", QUANTISATIONS),
+            *_BESIDE_WEBGPU,
+        ),
         Quantity.PREFILL: (
             *of_each("product", QUANTISATIONS),
             *of_each("head", QUANTISATIONS),

@@ -38,9 +38,8 @@ _FEW_DEVICES: Final = 3
 _FEW_MODELS: Final = 3
 # So many loads that ran and that died, and an engine has a margin of its own.
 _OWN_MARGIN: Final = 3
-# What lives under the same limit beside the engine's processes: the browser's own, and pages of
-# files. From 0.2 to 0.4 GB beside loads of 1 to 3 GB.
-_BESIDE: Final = 1.15
+# Where trials leave room: what is measured is the peak of all that the limit is for.
+_BELIEVED: Final = 1.0
 # What died with a limit so far above its expected peak died of something else.
 _OTHER_REASON: Final = 2.5
 _SMALLEST_RATIO: Final = 1e-3
@@ -329,8 +328,7 @@ def _with_margins(
         if memory is not None:
             own = held[recipe]
             used = own if min(len(own.ran), len(own.died)) >= _OWN_MARGIN else together
-            believed = max(memory.high, _BESIDE)
-            value = _rounded(margin(used.ran, used.died, believed))
+            value = _rounded(margin(used.ran, used.died, _BELIEVED))
             fits[Quantity.MEMORY] = memory.model_copy(update={"margin": value})
     return fitted
 

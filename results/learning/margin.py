@@ -20,8 +20,7 @@ def margin(ran: Sequence[float], died: Sequence[float], believed: float) -> floa
     Args:
         ran: limit / expected peak of each load that ran.
         died: the same of each that ran out of memory.
-        believed: the factor to take where trials do not speak against it: the upper end of the
-            band of measured / expected, which one load in twenty exceeds.
+        believed: the factor to take where trials do not speak against it.
 
     Returns:
         The factor nearest to that one in the gap between ratios that parts the two best.

@@ -27,7 +27,7 @@ _SETTLED: Final = 1e-4
 # Relative errors below it count as if they were so large: that small, they are noise.
 _FLOOR: Final = 0.03
 # What a further term must take off the error on devices that were left out, to earn its place.
-_WORTH: Final = 0.02
+_WORTH: Final = 0.05
 # Fewer cells than this for each term, and a fit learns the cells by heart.
 _CELLS_A_TERM: Final = 3
 # So few cells tell nothing of what a term is worth: what is believed of the engine, or the term of
@@ -124,7 +124,7 @@ def choose_terms(rows: Rows) -> list[int]:
 
     Terms of one name and several quantisations (`matrix.int4`, `matrix.int8`) enter together.
     A further one must lower the mean absolute logarithm of predicted / measured on the parts left
-    out by 2 %, and at most every third cell pays for a term. Without two parts it is the one term
+    out by 5 %, and at most every third cell pays for a term. Without two parts it is the one term
     that fits best.
     """
     groups = _groups(rows)
