@@ -51,7 +51,7 @@ def distance(one: Mapping[str, float], other: Mapping[str, float]) -> float | No
     common = one.keys() & other.keys()
     if len(common) < _LEAST_COMMON:
         return None
-    return math.sqrt(sum((one[name] - other[name]) ** 2 for name in common) / len(common))
+    return math.sqrt(math.fsum((one[name] - other[name]) ** 2 for name in common) / len(common))
 
 
 def neighbours(

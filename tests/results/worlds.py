@@ -65,7 +65,7 @@ DEVICES = tuple(
         duty=min(1.0, cores),
     )
     for number, (cores, memory) in enumerate(
-        [(0.5, 4), (0.5, 12), (1, 2), (1, 4), (1, 12), (2, 1.5), (2, 3), (2, 6), (2, 12), (4, 12)]
+        [(0.5, 4), (0.5, 12), (1, 2.5), (1, 4), (1, 12), (2, 1.5), (2, 3), (2, 6), (2, 12), (4, 12)]
     )
 )
 MODELS = (
@@ -130,7 +130,7 @@ class World:
                 * sum(factor * here[term] for term, factor in factors.items())
             )
         verdict = Verdict.OK
-        if measured[Quantity.MEMORY] > 0.9 * device.memory:
+        if measured[Quantity.MEMORY] > device.memory:
             verdict, measured = Verdict.OOM, {}
         return Observation(
             trial_id=f"{engine.recipe} {device.name} {model.name} {repeat}",
