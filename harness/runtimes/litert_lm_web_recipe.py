@@ -18,6 +18,7 @@ LITERT_LM: Final[EngineRecipe] = replace(
     MEDIAPIPE,
     key="litert-lm/webgpu",
     name="litert-lm/webgpu",
+    prefill_multiple=1,
     defaults={
         **MEDIAPIPE.defaults,
         Quantity.LOAD: Factors({"bytes": 5.0, "fixed": 1.5}, low=0.3, high=3),
