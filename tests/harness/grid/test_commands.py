@@ -136,6 +136,15 @@ def test_records_are_exported_in_compact_form(
     assert sorted(path.name for path in tmp_path.glob(".partial*")) == []
 
 
+def test_what_the_plan_no_longer_has_is_not_exported(plan: Path, tmp_path: Path) -> None:
+    asked = result(2).workload.model_copy(update={"output_tokens": 999})
+    keep(plan, result(1), result(2).model_copy(update={"workload": asked}))
+    target = tmp_path / "trials.jsonl"
+    assert call(plan, f"--export={target}") == 0
+    [line] = target.read_text("utf-8").splitlines()
+    assert Record.model_validate_json(line).trial_id == "t1"
+
+
 def test_what_cannot_be_done_is_told(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(plan, "--export=x.jsonl") == 1
     assert "no records yet" in capsys.readouterr().err

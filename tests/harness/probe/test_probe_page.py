@@ -64,6 +64,22 @@ def test_wasm_is_measured_with_and_without_isolation(isolated: bool) -> None:
     assert report.backends.webgpu is None
 
 
+@pytest.mark.parametrize("backend", ["wasm", "webgpu"])
+def test_weights_may_be_zeros_for_a_comparison(backend: str) -> None:
+    names = {"wasm": ["dot_int8", "int4_head", "stream"], "webgpu": ["gemv_int4"]}[backend]
+    with opened(*SWIFTSHADER) as page:
+        report, _ = run(page, backends=[backend], kernels=names, data="zeros")
+    assert report.problems == []
+    if backend == "wasm":
+        assert report.backends.wasm is not None
+        assert report.backends.wasm.available
+        assert_measured(report.backends.wasm.phases[0], set(names))
+    else:
+        assert report.backends.webgpu is not None
+        assert report.backends.webgpu.available
+        assert set(report.backends.webgpu.kernels) == set(names)
+
+
 def test_without_webgpu_the_report_says_so() -> None:
     with opened("--disable-features=WebGPU") as page:
         page.evaluate("Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })")
