@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from results.evaluation.figures import Ablation, spread
-from results.learning.fit import SPEEDS, rows_of
+from results.learning.fit import SPEEDS, foretold, rows_of
 from results.learning.robust import choose_terms, left_out
 from results.observation import Quantity
 
@@ -59,7 +59,8 @@ def _ablations(observations: list[Observation], quantity: Quantity) -> Iterable[
 
 
 def _ablation(term: str, runtime: str, quantity: Quantity, rows: Rows) -> Ablation:
-    predicted = np.maximum(left_out(rows, rows.devices), 1e-3)
+    seen = foretold(replace(rows, folds=rows.devices))
+    predicted = np.maximum(left_out(rows, rows.devices), 1e-3)[seen]
     signed = 1 / predicted - 1 if quantity in SPEEDS else predicted - 1
     median, p90 = spread(signed)
     return Ablation(

@@ -176,7 +176,7 @@ def _tested(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     predicted = left_out(rows, rows.folds) if rows.folds.max() > 0 else _in_sample(rows)
     if rows.folds.max() > 0:
-        known = _known(rows)
+        known = foretold(rows)
         predicted, weights = predicted[known], rows.weights[known]
     else:
         weights = rows.weights
@@ -189,7 +189,8 @@ def _in_sample(rows: Rows) -> NDArray[np.float64]:
     return predicted
 
 
-def _known(rows: Rows) -> NDArray[np.bool_]:
+def foretold(rows: Rows) -> NDArray[np.bool_]:
+    """Of which trials something can be foretold: the other parts have weights stored as theirs."""
     dotted = np.array(["." in term for term in rows.terms])
     weighed = rows.ratios * rows.weights[:, None]
     parts = int(rows.folds.max()) + 1
