@@ -20,7 +20,8 @@ GPU = second("chromium_h200")
 
 
 class Load(NamedTuple):
-    """Medians of 1 to 4 loads: seconds, tokens a second, and GB of renderer and GPU process."""
+    """Medians of 1 to 4 loads: seconds, tokens a second, and GB of renderer and GPU process as the
+    kernel charged them."""
 
     engine: str
     model: str
@@ -35,19 +36,19 @@ class Load(NamedTuple):
 
 
 LOADS = [
-    Load("wllama/webgpu", "gemma-3-270m", "q8_0", 16, 6.2, 0.46, 129, 33.3, 1.76, "medium"),
-    Load("wllama/webgpu", "gemma-2b", "q4_k", 16, 8.64, 0.46, 120, 38.7, 3.47, "medium"),
-    Load("wllama/webgpu", "gemma-2b", "q4_k", 512, 10.0, 0.99, 1023, 38.6, 3.51, "high"),
-    Load("mediapipe/webgpu", "gemma-3-270m", "int4", 16, 1.93, 3.97, 258, 84.7, 1.25, "high"),
-    Load("mediapipe/webgpu", "gemma-2b", "int4", 16, 2.98, 2.45, 225, 78.7, 1.78, "high"),
-    Load("mediapipe/webgpu", "gemma-2b", "int4", 512, 2.81, 2.86, 4053, 88.7, 1.76, "high"),
-    Load("litert-lm/webgpu", "gemma-3-270m", "int4", 16, 1.41, 3.11, 365, 75.8, 1.32, "high"),
-    Load("litert-lm/webgpu", "gemma-2b", "int4", 16, 2.35, 2.18, 343, 69.0, 2.04, "high"),
-    Load("litert-lm/webgpu", "gemma-2b", "int4", 512, 2.58, 3.3, 4920, 91.9, 2.11, "high"),
-    Load("litert-lm/webgpu", "gemma-4-e2b", "int4", 16, 4.18, 3.54, 466, 69.9, 3.6, "high"),
-    Load("onnxruntime-web/webgpu", "gemma-3-270m", "int4", 16, 1.52, 0.9, 766, 66.2, 1.02, "high"),
-    Load("onnxruntime-web/webgpu", "gemma-2b", "int4", 16, 3.47, 0.81, 364, 53.9, 3.15, "high"),
-    Load("onnxruntime-web/webgpu", "gemma-2b", "int4", 512, 4.01, 1.15, 5583, 54.8, 3.02, "high"),
+    Load("wllama/webgpu", "gemma-3-270m", "q8_0", 16, 6.2, 0.46, 129, 32.9, 1.4, "medium"),
+    Load("wllama/webgpu", "gemma-2b", "q4_k", 16, 8.64, 0.46, 120, 38.6, 2.81, "medium"),
+    Load("wllama/webgpu", "gemma-2b", "q4_k", 512, 10.0, 0.99, 1023, 43.3, 2.81, "high"),
+    Load("mediapipe/webgpu", "gemma-3-270m", "int4", 16, 1.93, 3.97, 258, 83.7, 0.875, "high"),
+    Load("mediapipe/webgpu", "gemma-2b", "int4", 16, 2.98, 2.45, 225, 81, 1.27, "high"),
+    Load("mediapipe/webgpu", "gemma-2b", "int4", 512, 2.81, 2.86, 4053, 88.5, 1.26, "high"),
+    Load("litert-lm/webgpu", "gemma-3-270m", "int4", 16, 1.41, 3.11, 365, 77, 0.977, "high"),
+    Load("litert-lm/webgpu", "gemma-2b", "int4", 16, 2.35, 2.18, 343, 67.8, 1.55, "high"),
+    Load("litert-lm/webgpu", "gemma-2b", "int4", 512, 2.58, 3.3, 4920, 93.3, 1.63, "high"),
+    Load("litert-lm/webgpu", "gemma-4-e2b", "int4", 16, 4.18, 3.54, 466, 70.6, 2.93, "high"),
+    Load("onnxruntime-web/webgpu", "gemma-3-270m", "int4", 16, 1.52, 0.9, 766, 62.2, 0.702, "high"),
+    Load("onnxruntime-web/webgpu", "gemma-2b", "int4", 16, 3.47, 0.81, 364, 56.5, 2.44, "high"),
+    Load("onnxruntime-web/webgpu", "gemma-2b", "int4", 512, 4.01, 1.15, 5583, 55.9, 2.38, "high"),
 ]
 
 
