@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,6 +16,8 @@ import pytest
 
 from harness import options, plugin
 from harness.devices import places
+from harness.devices.android.server import PORT_VARIABLE, adb_binary
+from harness.devices.appium.ports import free_ports
 from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
 from harness.load import Deadlines
@@ -30,6 +34,7 @@ from results.store import Store
 from tests.results.records import record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import SimpleNamespace
 
@@ -121,8 +126,19 @@ class Suites:
 
 
 @pytest.fixture
-def suites(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suites:
-    return Suites(pytester, monkeypatch)
+def suites(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suites]:
+    """With a port of its own for adb, whose server outlives the program that started it."""
+    [port] = free_ports(1)
+    monkeypatch.setenv(PORT_VARIABLE, str(port))
+    yield Suites(pytester, monkeypatch)
+    monkeypatch.undo()
+    with socket.socket() as probe:
+        started = probe.connect_ex(("127.0.0.1", port)) == 0
+    if started:
+        binary = asyncio.run(adb_binary())
+        subprocess.run(
+            [binary, "-P", str(port), "kill-server"], check=True, capture_output=True, timeout=30
+        )
 
 
 def refusal(result: pytest.RunResult) -> str:
