@@ -14,8 +14,12 @@ compile "$@" pyproject.toml requirements/build.in --extra site --extra android -
 compile "$@" pyproject.toml requirements/build.in --extra site --extra android \
     --extra appium --extra native \
     --constraint requirements/run.txt --output-file requirements/native.txt
+compile "$@" pyproject.toml requirements/build.in --extra site --extra android --extra appium \
+    --extra worker --extra controller \
+    --constraint requirements/native.txt --output-file requirements/fleet.txt
 compile "$@" pyproject.toml requirements/build.in --extra dev \
-    --constraint requirements/native.txt --output-file requirements/dev.txt
+    --constraint requirements/fleet.txt --output-file requirements/dev.txt
+compile "$@" requirements/ansible.in --output-file requirements/ansible.txt
 compile "$@" requirements/node.in --output-file requirements/node.txt
 npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts \
     --no-audit --no-fund --loglevel=error
