@@ -82,6 +82,7 @@ class TrialSettings:
     Attributes:
         run_id: the run that the trial belongs to.
         results: the results folder; raw evidence goes to `trials/TRIAL_ID/` below it.
+        attempt_id: which invocation of the run this is; another one has another.
         deadlines: how long the page may be silent.
         probe_budget_ms: how long the probe may measure.
         seed: decides on the probe's data.
@@ -90,6 +91,7 @@ class TrialSettings:
 
     run_id: str
     results: Path
+    attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     deadlines: Deadlines = field(default_factory=Deadlines)
     probe_budget_ms: int = 1200
     seed: int = 1
