@@ -549,6 +549,7 @@ class Laboratory:
                 async with serve() as server, places[resource].open() as device:
                     return await work(device, server)
 
-        owner = f"run {self._settings.trial.run_id}"
-        with lease(*places, owner=owner, on_wait=self._say) as resource:
-            return self._runner.run(run(resource))
+        run_id = self._settings.trial.run_id
+        owner = f"run {run_id}"
+        with lease(*places, owner=owner, run_id=run_id, on_wait=self._say) as held:
+            return self._runner.run(run(held.resource))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from harness import laboratory
 from harness.ab import Setup
 from harness.devices import places
 from harness.devices.base import DeviceLostError
+from harness.devices.lease import Holder
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.models import Workload
@@ -375,7 +375,8 @@ def test_what_a_killed_run_left_is_told(bench: Bench, monkeypatch: pytest.Monkey
 def test_another_run_on_this_machine_is_waited_for(bench: Bench) -> None:
     leases = bench.folder / "state" / "leases"
     leases.mkdir(parents=True)
-    (leases / "machine.json").write_text(json.dumps({"owner": "run x", "pid": 1, "since": "now"}))
+    note = Holder(resource="machine", owner="run x", pid=1, since=datetime.now(UTC))
+    (leases / "machine.json").write_text(note.model_dump_json())
     held = FileLock(leases / "machine.lock")
     held.acquire()
 
@@ -387,7 +388,7 @@ def test_another_run_on_this_machine_is_waited_for(bench: Bench) -> None:
     with bench.open() as lab:
         lab._say = say
         lab.trial(DESKTOP, WORKLOAD)
-    assert bench.said == ["waiting for machine: held by run x (process 1, since now)"]
+    assert bench.said == [f"waiting for machine: held by {note}"]
 
 
 # ---- several loads of one workload, and what follows from them ----
