@@ -15,6 +15,7 @@ from harness.devices.places import PlacesSettings, unusable
 from harness.emulation.limits import format_bytes, parse_bytes
 from harness.emulation.phone.faults import FaultPlan
 from harness.errors import UserError
+from harness.fleet.run_options import add_options as add_run_options
 from harness.laboratory import INFRA_RETRIES, LaboratorySettings
 from harness.load import Deadlines
 from harness.models import Workload, find_model, find_quantisation
@@ -141,6 +142,7 @@ def add_options(parser: pytest.Parser) -> None:
     add_app_options(group)
     add_binary_options(group)
     add_influx_options(group)
+    add_run_options(group)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
     add(
