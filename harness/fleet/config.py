@@ -20,6 +20,7 @@ from harness.fleet.spans import parse_span
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Trigger = Literal["browser", "runtime"]
+Suite = Literal["environment", "limits", "probe", "full_load", "oom", "sources", "capabilities"]
 
 # What Buildbot takes as the name of a worker, a builder or a scheduler, and what is safe in a path.
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,49}$"
@@ -108,8 +109,12 @@ class Schedule(_Section):
     models: tuple[str, ...] = Field(min_length=1)
     runtimes: tuple[str, ...] = Field(default=("best",), min_length=1)
     quants: tuple[str, ...] = Field(default=(), description="none: each engine's own default")
-    repeats: int = Field(default=1, ge=1, le=100, strict=True)
-    deadline: Span | None = Field(default=None, description="for the whole of it")
+    suites: tuple[Suite, ...] = Field(
+        default=("full_load",), min_length=1, description="which files of suites/"
+    )
+    prompt_tokens: int = Field(default=16, ge=1, le=1_000_000, strict=True)
+    output_tokens: int = Field(default=8, ge=1, le=1_000_000, strict=True)
+    deadline: Span = Field(default=86_400.0, description="for the whole of it")
     on_new: tuple[Trigger, ...] = Field(default=(), description="also when this has a new version")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from harness.errors import UserError, unknown
 from harness.fleet.config import Fleet, is_wanted
 from harness.models import find_model, find_quantisation
@@ -26,15 +28,17 @@ RUNTIME_GROUPS: Final = ("best", "all")
 
 
 def load_fleet(path: Path, profiles: Mapping[str, Profile] | None = None) -> Fleet:
-    """Read and validate a `fleet.toml`.
+    """Read and validate a `fleet.toml`, or the snapshot of one that a master was given.
 
     Args:
-        path: the file.
+        path: the file; one that ends in `.json` is a snapshot, and was validated before.
         profiles: the device profiles that there are; by default those that come with tierlab.
 
     Raises:
         UserError: it cannot be read, or is not valid; a line for each fault.
     """
+    if path.suffix == ".json":
+        return _snapshot(path)
     fleet = load_description(path, Fleet)
     faults = name_faults(fleet, load_profiles() if profiles is None else profiles)
     if faults:
@@ -42,6 +46,15 @@ def load_fleet(path: Path, profiles: Mapping[str, Profile] | None = None) -> Fle
     results = (path.parent / fleet.controller.results).absolute()
     controller = fleet.controller.model_copy(update={"results": results})
     return fleet.model_copy(update={"controller": controller})
+
+
+def _snapshot(path: Path) -> Fleet:
+    try:
+        return Fleet.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"{path}: is no fleet: {error}", "write it again: tierlab fleet buildbot --config ..."
+        ) from error
 
 
 def name_faults(fleet: Fleet, profiles: Mapping[str, Profile]) -> list[str]:

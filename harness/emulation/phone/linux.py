@@ -130,9 +130,9 @@ def loopback_up() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
 
 
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent ends, however it ends; at once where it is gone already."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0), "prctl")
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Get a signal when the parent ends, however it ends; end at once where it is gone already."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(by), 0, 0, 0), "prctl")
     # A parent outside of the own PID namespace is 0.
     if os.getppid() not in (parent, 0):
         os._exit(0)
