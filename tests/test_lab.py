@@ -25,6 +25,9 @@ case "$*" in -c*) exec {sys.executable} "$@" ;; esac
 echo "python $*" >>calls
 case "$*" in
     --version) echo "Python 3.99.0" ;;
+    "-m venv .venv-ansible")
+        mkdir -p .venv-ansible/bin
+        cp "$0" .venv-ansible/bin/python ;;
     "-m venv .venv")
         mkdir -p .venv/bin .venv/lib/python3.99/site-packages/playwright/driver/package
         cp "$0" .venv/bin/python
@@ -231,6 +234,26 @@ def test_appium_is_installed_for_the_tests_and_where_it_is_asked_for(checkout: C
     assert call.startswith("npm ci --prefix requirements/appium --ignore-scripts")
     assert checkout.lab("test").returncode == 0
     assert not any("appium" in call for call in checkout.calls())
+
+
+def test_a_controller_gets_buildbot_and_no_browser(no_browser: Checkout) -> None:
+    done = no_browser.lab("setup", "--fleet", "--no-browser")
+    assert done.returncode == 0, done.stderr
+    calls = no_browser.calls()
+    assert "requirements/fleet.txt" in calls[1]
+    assert not any("playwright" in call for call in calls)
+    assert no_browser.lab("setup", "--fleet", "--no-browser").stderr == ""
+
+
+def test_ansible_is_installed_alone_and_in_an_environment_of_its_own(no_browser: Checkout) -> None:
+    done = no_browser.lab("setup", "--ansible")
+    assert done.returncode == 0, done.stderr
+    made, installed = no_browser.calls()
+    assert made == "python -m venv .venv-ansible"
+    assert "--require-hashes" in installed
+    assert installed.endswith("requirements/ansible.txt")
+    assert not (no_browser.root / ".venv").exists()
+    assert no_browser.lab("setup", "--ansible").stderr == ""
 
 
 def test_an_unknown_option_of_the_set_up_is_refused(checkout: Checkout) -> None:
