@@ -83,6 +83,7 @@ class LaboratorySettings:
         artifact: the user's own model file.
         places: how live devices are found.
         infra_retries: how often a trial, or a probe, is tried once more after a fault of the lab's.
+        failure_retries: how often a load that crashed or hung is run again, as another request.
         bug_reports: whether phones report their state after a trial that ended badly.
     """
 
@@ -90,6 +91,7 @@ class LaboratorySettings:
     artifact: Artifact | None = None
     places: PlacesSettings = field(default_factory=PlacesSettings)
     infra_retries: int = INFRA_RETRIES
+    failure_retries: int = 0
     bug_reports: bool = False
 
 

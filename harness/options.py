@@ -12,6 +12,8 @@ from harness.devices.android.binary.options import add_options as add_binary_opt
 from harness.devices.appium.asking import AskedApp, asked_apps
 from harness.devices.appium.asking import add_options as add_app_options
 from harness.devices.places import PlacesSettings, unusable
+from harness.devices.power_cycle import add_options as add_power_cycle_option
+from harness.devices.power_cycle import power_cycle
 from harness.emulation.limits import format_bytes, parse_bytes
 from harness.emulation.phone.faults import FaultPlan
 from harness.errors import UserError
@@ -177,9 +179,18 @@ def add_options(parser: pytest.Parser) -> None:
         type=int,
         default=INFRA_RETRIES,
         metavar="N",
-        help="how often a trial is tried again after a fault of the lab's own, such as a lost phone"
-        " (default: %(default)s)",
+        help="how often a trial is tried again after a fault of the lab's own, such as a lost"
+        " phone; a health check must pass before (default: %(default)s)",
     )
+    add(
+        "--failure-retries",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how often a load that crashed or hung is run again; each is a result of its own, and"
+        " all count (default: %(default)s)",
+    )
+    add_power_cycle_option(group)
     add(
         "--claim-rounds",
         type=int,
@@ -244,6 +255,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         serial=option.serial,
         work=option.results.absolute() / "phones" / run_id,
         faults=_faults(option.faults, emulate=option.emulate),
+        power_cycle=power_cycle(option.power_cycle, serial=option.serial),
     )
     profiles, left_out = _devices(config, places)
     runtimes, engines_left_out = _runtimes(config)
@@ -264,6 +276,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
             artifact=real_artifact(option.artifact) if option.artifact else None,
             places=places,
             infra_retries=option.infra_retries,
+            failure_retries=option.failure_retries,
             bug_reports=option.bugreport,
         ),
         ab=_ab(config, workloads),
@@ -303,8 +316,9 @@ def _check_numbers(config: pytest.Config) -> None:
     for name in ("--prompt-tokens", "--output-tokens", "--probe-budget", "--claim-rounds"):
         if config.getoption(name) < 1:
             raise UserError(f"{name}={config.getoption(name)} must be at least 1")
-    if config.option.infra_retries < 0:
-        raise UserError(f"--infra-retries={config.option.infra_retries} must not be below 0")
+    for name in ("--infra-retries", "--failure-retries"):
+        if config.getoption(name) < 0:
+            raise UserError(f"{name}={config.getoption(name)} must not be below 0")
     for name in ("--timeout-load", "--timeout-token", "--influx-wait"):
         if not 0 < config.getoption(name) < float("inf"):
             raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")

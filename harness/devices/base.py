@@ -171,6 +171,14 @@ class BugReporter(Protocol):
         """Write it to `path`; why there is none, or `None`. It holds personal data."""
 
 
+@runtime_checkable
+class Answering(Protocol):
+    """A device that answers without a browser, so that the one can be told from the other."""
+
+    async def answers(self) -> str | None:
+        """Ask it for a word; why it does not answer, or `None`."""
+
+
 class DeviceLostError(Exception):
     """The device itself cannot be reached any more: no statement about it, the lab's fault."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.ab import Setup
     from harness.devices.android.adb import Adb
     from harness.devices.base import Device
+    from harness.devices.power_cycle import PowerCycle
     from harness.emulation.phone.faults import FaultPlan
     from harness.emulation.phone.start import VirtualPhone
     from harness.profiles import Profile
@@ -59,12 +60,14 @@ class PlacesSettings:
         serial: the one phone that may be used; None: any that matches.
         work: where virtual phones keep their logs.
         faults: what happens to virtual phones meanwhile.
+        power_cycle: the command that switches the power of phones off and on.
     """
 
     emulate: bool = False
     serial: str | None = None
     work: Path = Path("tierlab-results/phones")
     faults: FaultPlan | None = None
+    power_cycle: PowerCycle | None = None
 
 
 def unusable(profile: Profile, settings: PlacesSettings) -> str | None:

@@ -46,6 +46,7 @@ REST_SECONDS: Final = 10.0
 # A probe of some seconds warms a phone a little; a load is worth the wait.
 COOL_SECONDS: Final = 120.0
 RETURN_SECONDS: Final = 120.0
+ANSWER_SECONDS: Final = 10.0
 _CPU_ROW: Final = re.compile(r"^cpu\s+(?P<ticks>\d[\d ]{1,400})$", re.MULTILINE)
 
 
@@ -106,6 +107,20 @@ class AndroidDevice:
             DeviceLostError: the phone is gone.
         """
         return gates(await self._read_facts(), self.profile)
+
+    async def answers(self) -> str | None:
+        """See `Answering.answers`: by a shell, which gates that are not known cannot tell of.
+
+        Raises:
+            DeviceLostError: the phone is gone.
+        """
+        try:
+            await self._phone.run(["echo"], within=ANSWER_SECONDS)
+        except TransportLostError as error:
+            raise _lost(error) from error
+        except (CommandError, CommandTimeoutError) as error:
+            return f"its shell fails: {error}"
+        return None
 
     async def _read_facts(self) -> PhoneFacts:
         if self._facts and time.monotonic() - self._facts[0] < FRESH_SECONDS:

@@ -61,7 +61,7 @@ ORIGIN_FILE: Final = "/data/local/tmp/tierlab-origin"
 _QUICK_SECONDS: Final = 5.0
 # The kernel's name for this boot, and when the system on top of it started, which can restart by
 # itself: all apps end with it (AOSP: SystemServer.java, SYSPROP_START_UPTIME).
-_BOOT: Final = (
+WHICH_BOOT: Final = (
     "cat /proc/sys/kernel/random/boot_id; getprop sys.system_server.start_uptime;"
     " pidof system_server"
 )
@@ -130,7 +130,7 @@ class AndroidSession:
         Raises:
             TransportLostError: the phone is gone.
         """
-        self._boot = await self._said(_BOOT)
+        self._boot = await self._said(WHICH_BOOT)
         await self._exits.start(self._timeline)
         left = await self._said(f"cat {ORIGIN_FILE} 2>/dev/null")
         self._origins |= set(_ORIGIN.findall(left)[:8])
@@ -179,7 +179,7 @@ class AndroidSession:
         except (CommandError, CommandTimeoutError):
             pass
         else:
-            if await self._said(_BOOT) != self._boot:
+            if await self._said(WHICH_BOOT) != self._boot:
                 self._transport_lost(reason)
 
     def _on_lost_connection(self, reason: str) -> None:
@@ -202,7 +202,7 @@ class AndroidSession:
         except (TimeoutError, CommandTimeoutError):
             pass
         # A phone that restarted has no browser, either.
-        if await self._said(_BOOT) != self._boot:
+        if await self._said(WHICH_BOOT) != self._boot:
             self._transport_lost(reason)
         else:
             self._timeline.add(Source.CDP, Kind.BROWSER_GONE, message=reason)
@@ -402,7 +402,7 @@ class AndroidSession:
 
     async def _ask_after_loss(self) -> None:
         """What the phone says of the time before it was gone, now that it is back."""
-        boot = await self._said(_BOOT)
+        boot = await self._said(WHICH_BOOT)
         if boot and boot != self._boot:
             reason = re.sub(r"[^\w,.-]", "", await self._said("getprop sys.boot.reason"))[:80]
             words = f"another boot than before (reason: {reason or 'not told'})"
