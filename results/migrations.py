@@ -139,6 +139,65 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """,
     # The rate of decoding is that of the mean step, no longer of the median one.
     "",
+    # The fleet: what was asked for, what happened when, and which record fulfils which request. A
+    # second one that states something of the same request is kept aside.
+    """
+    ALTER TABLE records ADD COLUMN request_id TEXT;
+    CREATE UNIQUE INDEX records_of_request ON records(request_id)
+        WHERE request_id IS NOT NULL AND verdict NOT IN ('infra', 'cascade');
+    CREATE TABLE superseded (
+        trial_id TEXT PRIMARY KEY,
+        run_id TEXT NOT NULL REFERENCES runs(run_id),
+        request_id TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX superseded_by_run ON superseded(run_id, started_at);
+    CREATE TABLE requests (
+        request_id TEXT PRIMARY KEY,
+        run_id TEXT NOT NULL,
+        requested_at TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX requests_by_run ON requests(run_id, requested_at);
+    CREATE TABLE events (
+        event_id TEXT PRIMARY KEY,
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        run_id TEXT,
+        resource TEXT,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_time ON events(at);
+    CREATE INDEX events_by_run ON events(run_id, at) WHERE run_id IS NOT NULL;
+    CREATE INDEX events_by_resource ON events(resource, at) WHERE resource IS NOT NULL;
+    CREATE TABLE tests (
+        attempt_id TEXT NOT NULL,
+        node_id TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        host TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        suite TEXT NOT NULL,
+        requested_at TEXT NOT NULL,
+        ended_at TEXT,
+        outcome TEXT,
+        seconds REAL,
+        reason TEXT NOT NULL,
+        lab_fault INTEGER NOT NULL,
+        PRIMARY KEY (attempt_id, node_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tests_by_run ON tests(run_id, requested_at);
+    CREATE INDEX tests_by_name ON tests(profile, node_id, requested_at);
+    CREATE TABLE handed_over (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        state TEXT NOT NULL,
+        bundle_id TEXT NOT NULL,
+        confirmed INTEGER NOT NULL,
+        PRIMARY KEY (kind, name, state, bundle_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX handed_over_by_bundle ON handed_over(bundle_id);
+    """,
 )
 
 # The latest step that changed what a row of figures is; all of them are made anew after it.

@@ -419,6 +419,18 @@ class Judgement(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Lineage(Part):
+    """Which request a trial belongs to, and which try of it this is."""
+
+    request_id: str
+    attempt_id: str = Field(description="which invocation of pytest")
+    number: int = Field(default=1, ge=1, description="1: the first try in this attempt")
+    retry_of: str | None = Field(default=None, description="the trial id of the try before")
+    retry_cause: Literal["infra", "incomplete", "failure"] | None = None
+    resource: str = Field(default="", description="what was leased")
+    lease_token: int | None = None
+
+
 class Record(Part):
     """One trial as stored."""
 
@@ -443,3 +455,11 @@ class Record(Part):
     files: dict[str, str] = Field(
         default={}, description="raw evidence, by name; paths relative to the results folder"
     )
+    lineage: Lineage | None = Field(
+        default=None, description="which request of which attempt; records of before have none"
+    )
+
+    @property
+    def states(self) -> bool:
+        """Whether it says something of the device, and so fulfils its request."""
+        return self.verdict not in {Verdict.INFRA, Verdict.CASCADE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -31,11 +32,26 @@ RECORD_COLUMNS: Final = (
     "quantisation",
     "runtime",
     "verdict",
+    "request_id",
 )
-"""The columns of `records` between `trial_id` and `body`."""
+"""The columns of `records` that follow from its `body`."""
+
+_INSERT_RECORD: Final = (
+    f"INSERT OR IGNORE INTO records (trial_id, {', '.join(RECORD_COLUMNS)}, body)"  # noqa: S608 - names of our own
+    f" VALUES ({', '.join('?' * (len(RECORD_COLUMNS) + 2))})"
+)
 
 
-def record_columns(record: Record) -> tuple[str, ...]:
+class Kept(StrEnum):
+    """What became of a record that was to be stored."""
+
+    COUNTED = "counted"
+    SUPERSEDED = "superseded"
+    """Another one fulfils its request already: it is kept aside, and counts nowhere."""
+    KNOWN = "known"
+
+
+def record_columns(record: Record) -> tuple[str | None, ...]:
     """The values of `RECORD_COLUMNS`."""
     return (
         record.run_id,
@@ -45,11 +61,15 @@ def record_columns(record: Record) -> tuple[str, ...]:
         record.workload.quantisation,
         record.workload.runtime,
         str(record.verdict),
+        record.lineage.request_id if record.lineage else None,
     )
 
 
-def insert_record(connection: sqlite3.Connection, record: Record, body: str | None = None) -> bool:
+def insert_record(connection: sqlite3.Connection, record: Record, body: str | None = None) -> Kept:
     """Add a record with its figures and its place in the outbox. Inside a transaction.
+
+    At most one record that states something fulfils a request. A second one, which engines that
+    run a job at least once bring about, is kept in `superseded`: without figures, and never sent.
 
     Args:
         connection: with a transaction open.
@@ -57,17 +77,37 @@ def insert_record(connection: sqlite3.Connection, record: Record, body: str | No
         body: the text it was read from, when it is to be kept as it is.
 
     Returns:
-        Whether it was new; the same trial is stored once.
+        What became of it; the same trial is stored once.
     """
-    added = connection.execute(
-        "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (record.trial_id, *record_columns(record), body or record.model_dump_json()),
+    body = body or record.model_dump_json()
+    if record.lineage and _is_superseded(connection, record.trial_id):
+        return Kept.KNOWN
+    added = connection.execute(_INSERT_RECORD, (record.trial_id, *record_columns(record), body))
+    if added.rowcount:
+        insert_figures(connection, record)
+        connection.execute("INSERT INTO outbox (trial_id) VALUES (?)", (record.trial_id,))
+        return Kept.COUNTED
+    # Ignored: the trial is here, or its request is fulfilled.
+    known = "SELECT 1 FROM records WHERE trial_id = ?"
+    if record.lineage is None or connection.execute(known, (record.trial_id,)).fetchone():
+        return Kept.KNOWN
+    connection.execute(
+        "INSERT INTO superseded (trial_id, run_id, request_id, started_at, body)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (
+            record.trial_id,
+            record.run_id,
+            record.lineage.request_id,
+            moment(record.started_at),
+            body,
+        ),
     )
-    if not added.rowcount:
-        return False
-    insert_figures(connection, record)
-    connection.execute("INSERT INTO outbox (trial_id) VALUES (?)", (record.trial_id,))
-    return True
+    return Kept.SUPERSEDED
+
+
+def _is_superseded(connection: sqlite3.Connection, trial_id: str) -> bool:
+    query = "SELECT 1 FROM superseded WHERE trial_id = ?"
+    return connection.execute(query, (trial_id,)).fetchone() is not None
 
 
 def insert_figures(connection: sqlite3.Connection, record: Record) -> None:

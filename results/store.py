@@ -17,7 +17,14 @@ from results.claims import Outcome
 from results.errors import StoreError
 from results.migrations import migrate, roll_back
 from results.response import Response
-from results.rows import insert_capability, insert_finding, insert_record, parse, parse_record
+from results.rows import (
+    Kept,
+    insert_capability,
+    insert_finding,
+    insert_record,
+    parse,
+    parse_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 
     from results.record import Record
 
-__all__ = ["BUSY_MILLISECONDS", "FILE_NAME", "Store", "StoreError"]
+__all__ = ["BUSY_MILLISECONDS", "FILE_NAME", "Kept", "Store", "StoreError"]
 
 FILE_NAME: Final = "store.sqlite3"
 
@@ -101,13 +108,16 @@ class Store:
                 (datetime.now(UTC).isoformat(), run_id),
             )
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record) -> Kept:
         """Store a record; it is on disk when this returns. The same trial is stored once.
 
         Its figures and its place in the outbox are part of the same transaction.
+
+        Returns:
+            What became of it: another one may fulfil the same request already.
         """
         with self.transaction() as connection:
-            insert_record(connection, record)
+            return insert_record(connection, record)
 
     def records(self, *, run_id: str | None = None) -> list[Record]:
         """The records of one run, or all of them, oldest first.

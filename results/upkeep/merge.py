@@ -28,6 +28,7 @@ from results.record import Record
 from results.rows import (
     FINDINGS,
     Finding,
+    Kept,
     insert_capability,
     insert_finding,
     insert_record,
@@ -55,6 +56,7 @@ class Merged:
     Attributes:
         runs: runs that were not known.
         records: trials that were not known.
+        superseded: trials that were not known, and are set aside: their requests are fulfilled.
         findings: claims and response times that were not known.
         capabilities: capabilities that were not known.
         known: trials and capabilities that were there already, and the same.
@@ -66,6 +68,7 @@ class Merged:
 
     runs: int = 0
     records: int = 0
+    superseded: int = 0
     findings: int = 0
     capabilities: int = 0
     known: int = 0
@@ -138,7 +141,7 @@ class _Kind(Generic[M]):
         folder: where the folders of evidence are, in the results folder.
         shape: what a body holds.
         place: id and run, as a body says.
-        insert: adds one with its body; whether it was new.
+        insert: adds one with its body, and says what became of it.
     """
 
     called: str
@@ -147,7 +150,7 @@ class _Kind(Generic[M]):
     folder: str
     shape: type[M]
     place: Callable[[M], tuple[str, str]]
-    insert: Callable[[sqlite3.Connection, M, str], bool]
+    insert: Callable[[sqlite3.Connection, M, str], Kept]
 
 
 _TRIALS: Final = _Kind(
@@ -166,7 +169,9 @@ _CAPABILITIES: Final = _Kind(
     folder="capabilities",
     shape=Capability,
     place=lambda capability: (capability.capability_id, capability.run_id),
-    insert=insert_capability,
+    insert=lambda connection, found, body: (
+        Kept.COUNTED if insert_capability(connection, found, body) else Kept.KNOWN
+    ),
 )
 
 
@@ -189,11 +194,14 @@ class _Merge:
             run_id, _, ended_at, _ = run
             self._run(run)
             for rows in self._portions(_TRIALS, run_id):
-                self._done.records += self._take(_TRIALS, run_id, rows)
+                kept = self._take(_TRIALS, run_id, rows)
+                self._done.records += kept.count(Kept.COUNTED)
+                self._done.superseded += kept.count(Kept.SUPERSEDED)
                 seen += len(rows)
                 progress(seen, total)
             for rows in self._portions(_CAPABILITIES, run_id):
-                self._done.capabilities += self._take(_CAPABILITIES, run_id, rows)
+                kept = self._take(_CAPABILITIES, run_id, rows)
+                self._done.capabilities += kept.count(Kept.COUNTED)
             self._findings(run_id)
             if ended_at:  # while it goes on, its folders grow
                 self._evidence("pages", [run_id])
@@ -224,8 +232,8 @@ class _Merge:
         while portion := list(itertools.islice(rows, _PORTION)):
             yield portion
 
-    def _take(self, kind: _Kind[M], run_id: str, rows: list[_Row]) -> int:
-        """Take what is new of some rows, with its evidence; how many that was."""
+    def _take(self, kind: _Kind[M], run_id: str, rows: list[_Row]) -> list[Kept]:
+        """Take what is new of some rows, with its evidence; what became of it."""
         new: list[tuple[M, str]] = []
         names = []
         for row in rows:
@@ -236,7 +244,7 @@ class _Merge:
         # First the evidence: a record does not appear without it.
         self._evidence(kind.folder, names)
         with self._store.transaction() as connection:
-            return sum(kind.insert(connection, found, body) for found, body in new)
+            return [kind.insert(connection, found, body) for found, body in new]
 
     def _new(self, kind: _Kind[M], run_id: str, row: _Row) -> M | None:
         """What a row holds, or `None` where the same is here already.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from results.record import Record
 
 DATA = Path(__file__).parent / "data"
-VERSIONS = (1, 2, 3, 4)
+VERSIONS = (1, 2, 3, 4, 6)
 # What every dump holds.
 RUN = "0f6f2f6c7d3c4c3e9d8f1f3a5b7c9e01"
 TRIALS = [f"5b1e0d4c9a7f4e02b6a3c8d1f0e29a1{n}" for n in range(1, 5)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from results.influx import outbox
 from results.influx.commands import OutboxUsageError, add_parser
 from results.store import FILE_NAME, Store, StoreError
 from tests.results.records import record
+from tests.results.stores import TRIALS, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -326,13 +326,6 @@ def test_send_without_an_address(folder: Path) -> None:
 
 
 def test_a_store_from_before_the_outbox_sends_its_records(tmp_path: Path) -> None:
+    restore(tmp_path, 3)
     with Store.open(tmp_path) as store:
-        store.start_run("run-1", "")
-        fill(store, "a", "b")
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        for table in ("figures", "cells", "outbox", "parked"):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version = 3")
-    connection.close()
-    with Store.open(tmp_path) as store:
-        assert batch(store).trials == ["a", "b"]
+        assert batch(store).trials == TRIALS
