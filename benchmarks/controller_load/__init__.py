@@ -1,0 +1,1 @@
+"""What one Buildbot master bears: `python -m benchmarks.controller_load --help`."""
