@@ -46,8 +46,13 @@ class Case:
     def __init__(self, evidence: Sequence[Evidence]) -> None:
         items = sorted(evidence, key=lambda item: item.at_seconds)
         done = next((item for item in items if item.kind is Kind.DONE), None)
-        # What happens after the tokens are out (tearing down) is not part of the load.
-        self.items = [item for item in items if done is None or item.at_seconds <= done.at_seconds]
+        # What happens after the tokens are out (tearing down) is not part of the load. That another
+        # run had the device as well is only found out then.
+        self.items = [
+            item
+            for item in items
+            if done is None or item.at_seconds <= done.at_seconds or item.kind is Kind.LEASE_LOST
+        ]
 
     def first(self, *kinds: Kind) -> Evidence | None:
         """The first evidence of one of these kinds."""

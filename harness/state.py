@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -29,3 +30,28 @@ def state_directory() -> Path:
             f"set {STATE_OVERRIDE} to a directory of your own",
         ) from error
     return path
+
+
+def host_id() -> str:
+    """A name of this state directory that no other has: where its locks hold, and no further.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = state_directory() / "host-id"
+    try:
+        if not path.exists():
+            made = path.with_name(f".host-id.{secrets.token_hex(4)}")
+            made.write_text(f"{secrets.token_hex(8)}\n", encoding="ascii")
+            try:
+                path.hardlink_to(made)  # fails where another process was first
+            except FileExistsError:
+                pass
+            finally:
+                made.unlink()
+        return path.read_text(encoding="ascii", errors="replace").strip()[:100]
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}",
+            f"free the disk, or set {STATE_OVERRIDE} to a directory of your own",
+        ) from error

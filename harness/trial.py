@@ -165,6 +165,8 @@ async def run_trial(
     else:
         at_rest = await device.rest()
         measurement = await _load(bench, foreseen, timeline)
+        if taken := await device.overtaken():
+            timeline.add(Source.HARNESS, Kind.LEASE_LOST, message=taken)
 
     judged = judge(timeline.items)
     progress(f"verdict: {judged.verdict} ({judged.explanation})")

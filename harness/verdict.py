@@ -135,6 +135,11 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda c: f"caused by an earlier failure: {c.value(Kind.EARLIER_FAILURE, 'of')}",
     ),
     Rule(
+        "lease-lost", Verdict.INFRA,
+        lambda c: c.has(Kind.LEASE_LOST),
+        lambda c: f"the device was not this run's alone: {c.value(Kind.LEASE_LOST, 'message')}",
+    ),
+    Rule(
         "rebooted", Verdict.INFRA,
         lambda c: c.has(Kind.REBOOTED) and not c.memory_kill,
         lambda c: f"the phone restarted during {c.phase}: {c.value(Kind.REBOOTED, 'line')}",

@@ -98,6 +98,7 @@ class Kind(StrEnum):
     EXIT_RECORD = "exit-record"
     GPU_PROCESS_GONE = "gpu-process-gone"
     LAB_ERROR = "lab-error"
+    LEASE_LOST = "lease-lost"
     LMK_KILL = "lmk-kill"
     NATIVE_CRASH = "native-crash"
     OOM_KILL = "oom-kill"

@@ -162,6 +162,13 @@ class Device(Protocol):
     async def recover(self) -> None:
         """Bring the device back after an infrastructure fault."""
 
+    async def overtaken(self) -> str | None:
+        """Why the device is no longer this run's alone, or None.
+
+        What was measured since then says nothing. A lease that is a lock of this machine cannot be
+        lost while its owner lives; one that is noted on the device can.
+        """
+
 
 @runtime_checkable
 class BugReporter(Protocol):
@@ -181,6 +188,10 @@ class Answering(Protocol):
 
 class DeviceLostError(Exception):
     """The device itself cannot be reached any more: no statement about it, the lab's fault."""
+
+
+class LeaseLostError(DeviceLostError):
+    """Another run has the device now: it is to be left alone, and there is nothing to mend."""
 
 
 class TabLostError(Exception):

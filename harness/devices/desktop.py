@@ -403,6 +403,9 @@ class DesktopDevice:
         """See `Device.rest`."""
         return await quiet(lambda: psutil.cpu_percent(interval=None))
 
+    async def overtaken(self) -> None:
+        """See `Device.overtaken`: its lease is a lock of this machine."""
+
     async def recover(self) -> None:
         """Start the driver anew; sessions start a fresh browser anyway."""
         if self._driver:

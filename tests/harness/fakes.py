@@ -130,6 +130,7 @@ class FakeDevice:
         self.version = "140.0.1"
         self.persistent: Path | None = None
         self.children: list[FakeChild] = []
+        self.taken_by: str | None = None
 
     async def facts(self) -> HostFacts:
         return HostFacts(
@@ -167,6 +168,9 @@ class FakeDevice:
 
     async def recover(self) -> None:
         pass
+
+    async def overtaken(self) -> str | None:
+        return self.taken_by
 
 
 class LostDevice(FakeDevice):

@@ -224,6 +224,16 @@ def test_a_closed_gate_is_the_labs_own_fault(tmp_path: Path) -> None:
     assert device.sessions == []
 
 
+def test_a_load_on_a_device_that_another_run_took_says_nothing(tmp_path: Path) -> None:
+    device = FakeDevice(probe_well, load_well)
+    device.taken_by = "another run took the phone over"
+    found, _ = run(device, tmp_path, made=artifact())
+    assert (found.verdict, found.cause) == (Verdict.INFRA, "lease-lost")
+    assert "another run took the phone over" in found.explanation
+    assert found.judgement is Judgement.UNKNOWN
+    assert found.tiers.pair is None
+
+
 def test_an_old_browser_is_unsupported(tmp_path: Path) -> None:
     device = FakeDevice()
     device.version = "109.0.5414"

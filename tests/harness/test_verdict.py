@@ -50,6 +50,7 @@ def exit_record(process: str, reason: str, **more: Any) -> tuple[Kind, dict[str,
 # A timeline for each rule, by the rule's cause.
 STORIES: dict[str, Story] = {
     "earlier-failure": ((Kind.EARLIER_FAILURE, {"of": "the browser"}), *KILLED, OOM_KILL),
+    "lease-lost": (CREATE, (Kind.LEASE_LOST, {"message": "another has it"}), OOM_KILL, *KILLED),
     "rebooted": (CREATE, LOST, (Kind.REBOOTED, {"line": "another boot"})),
     "transport-lost": (CREATE, CRASH, LOST),
     "low-memory-killer": (CREATE, LMKD, UNSEEN),
@@ -260,7 +261,7 @@ def test_any_evidence_gets_a_verdict_that_it_supports(evidence: Sequence[Evidenc
     if judged.verdict is Verdict.OK:
         done = min((i for i in evidence if i.kind is Kind.DONE), key=lambda i: i.at_seconds)
         assert int(done.text("tokens")) > 0
-    first = {Kind.DONE, Kind.EARLIER_FAILURE, Kind.REBOOTED, Kind.TRANSPORT_LOST}
+    first = {Kind.DONE, Kind.EARLIER_FAILURE, Kind.LEASE_LOST, Kind.REBOOTED, Kind.TRANSPORT_LOST}
     if Kind.OOM_KILL in kinds and not kinds & first:
         assert judged.verdict is Verdict.OOM
     if judged.cause == "low-memory-killer":

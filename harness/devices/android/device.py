@@ -12,14 +12,16 @@ from harness.devices.android.adb import (
     CommandError,
     CommandTimeoutError,
     TransportLostError,
+    resource_of,
 )
 from harness.devices.android.artifacts import bugreport
 from harness.devices.android.chrome import Chrome
 from harness.devices.android.facts import PhoneFacts, read_facts
 from harness.devices.android.gates import cool_down, gates
+from harness.devices.android.lease_note import held_on_phone
 from harness.devices.android.session import AndroidSession
 from harness.devices.android.settings import prepared, wake
-from harness.devices.base import DeviceLostError, HostFacts
+from harness.devices.base import DeviceLostError, HostFacts, LeaseLostError
 from harness.devices.cdp import CdpError, CdpLostError, CdpTimeoutError
 from harness.errors import UserError
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.devices.android.adb import Adb, Phone
+    from harness.devices.android.lease_note import LeaseNote
     from harness.devices.base import Child, Gate
     from harness.evidence import Timeline
     from harness.profiles import AndroidSection, Profile
@@ -57,26 +60,41 @@ class AndroidDevice:
         profile: what the device is.
         adb: the server that it is attached to.
         phone: the phone.
+        say: told in words what takes time.
     """
 
-    def __init__(self, profile: Profile, adb: Adb, phone: Phone) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        adb: Adb,
+        phone: Phone,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         if profile.android is None:
             raise ValueError(f"{profile.id} is no Android profile")
         self.profile = profile
         self._android: AndroidSection = profile.android
         self._adb = adb
         self._phone = phone
+        self._say = say
+        self._lease: LeaseNote | None = None
         self._chrome = Chrome(phone, profile.android.package)
         self._open = AsyncExitStack()
         self._facts: tuple[float, PhoneFacts] | None = None
         self._unset: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._chrome.put_back_what_was_left()
-            self._unset = await self._open.enter_async_context(prepared(self._phone))
-        except TransportLostError as error:
-            raise _lost(error) from error
+        resource = resource_of(self._phone.serial)
+        async with AsyncExitStack() as opened:
+            try:
+                self._lease = await opened.enter_async_context(
+                    held_on_phone(self._phone, resource, say=self._say)
+                )
+                await self._chrome.put_back_what_was_left()
+                self._unset = await opened.enter_async_context(prepared(self._phone))
+            except TransportLostError as error:
+                raise _lost(error) from error
+            self._open = opened.pop_all()
         return self
 
     async def __aexit__(
@@ -183,6 +201,10 @@ class AndroidDevice:
         except TransportLostError as error:
             raise _lost(error) from error
 
+    async def overtaken(self) -> str | None:
+        """See `Device.overtaken`: another host may have taken a phone that seemed dead."""
+        return await self._lease.overtaken() if self._lease else None
+
     @asynccontextmanager
     async def session(
         self, timeline: Timeline, folder: Path, *, persistent: Path | None = None
@@ -196,9 +218,12 @@ class AndroidDevice:
         Raises:
             DeviceLostError: the phone is gone before the session stands, or its browser cannot be
                 driven.
+            LeaseLostError: another host has taken the phone.
             UserError: the browser does not start.
         """
         del persistent
+        if taken := await self.overtaken():
+            raise LeaseLostError(taken)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             try:

@@ -204,6 +204,9 @@ class IosDevice:
             "iOS runs no engine outside of a browser or an app", "choose an engine of a page"
         )
 
+    async def overtaken(self) -> None:
+        """See `Device.overtaken`: its lease is a lock of this machine."""
+
     async def recover(self) -> None:
         """See `Device.recover`: the next question opens a session of its own."""
         self._session = None

@@ -29,6 +29,8 @@ class ScriptedPhone:
     A number is an exit code, an exception is raised. Commands of no script fail as in a shell.
     """
 
+    serial = "scripted"
+
     def __init__(self, script: Mapping[str, Answer] | None = None) -> None:
         self.script: dict[str, Answer] = dict(script or {})
         self.asked: list[str] = []

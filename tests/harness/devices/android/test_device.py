@@ -94,7 +94,9 @@ def test_no_engine_runs_outside_of_the_browser(tmp_path: Path) -> None:
 
 
 def test_a_phone_that_is_gone_is_a_lost_device(tmp_path: Path) -> None:
-    gone = ScriptedPhone(dict.fromkeys(("", "head", "dumpsys", "[ -f", "am"), TransportLostError))
+    gone = ScriptedPhone(
+        dict.fromkeys(("", "b=-", "head", "dumpsys", "[ -f", "am"), TransportLostError)
+    )
 
     async def main() -> None:
         lost = device(gone)
