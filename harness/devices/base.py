@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from harness.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
@@ -188,6 +190,10 @@ class Answering(Protocol):
 
 class DeviceLostError(Exception):
     """The device itself cannot be reached any more: no statement about it, the lab's fault."""
+
+
+class HeldElsewhereError(UserError):
+    """Another host has the device: it is to be left alone until that run ends."""
 
 
 class LeaseLostError(DeviceLostError):

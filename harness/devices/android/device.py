@@ -60,7 +60,7 @@ class AndroidDevice:
         profile: what the device is.
         adb: the server that it is attached to.
         phone: the phone.
-        say: told in words what takes time.
+        say: told in words what is unusual.
     """
 
     def __init__(

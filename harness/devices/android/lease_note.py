@@ -36,9 +36,8 @@ from harness.devices.android.lease_format import (
     note_text,
     parse_seen,
 )
-from harness.devices.base import DeviceLostError
-from harness.devices.lease import WAIT_SECONDS, holder
-from harness.errors import UserError
+from harness.devices.base import DeviceLostError, HeldElsewhereError
+from harness.devices.lease import holder
 from harness.state import host_id
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "/data/local/tmp/tierlab-lease"
 BEAT_SECONDS: Final = EXPIRY_SECONDS / 10
-POLL_SECONDS: Final = 2.0
 _WITHIN: Final = 20.0
-_MOST_TRIES: Final = 20
+_MOST_TRIES: Final = 5
 
 _TIME: Final = "b=-; read b </proc/sys/kernel/random/boot_id; read u r </proc/uptime"
 _NAMES: Final = "echo [1-9]*"
@@ -124,25 +122,20 @@ class LeaseNote:
 
 @asynccontextmanager
 async def held_on_phone(
-    phone: Phone,
-    resource: str,
-    *,
-    say: Callable[[str], None] = lambda _: None,
-    wait_seconds: float = WAIT_SECONDS,
+    phone: Phone, resource: str, *, say: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[LeaseNote]:
     """Hold a phone against other hosts while the block runs. The local lease is held already.
 
     Args:
         phone: the phone.
         resource: what the local lease was taken on.
-        say: told, once, who holds it, when it is not free at once.
-        wait_seconds: how long to wait for another host.
+        say: told from whom the phone was taken, where that one has died.
 
     Raises:
-        UserError: another host held it for all that time.
+        HeldElsewhereError: another host holds it.
         DeviceLostError: the phone is gone, or cannot be written to.
     """
-    lease = await _take(phone, resource, say, wait_seconds)
+    lease = await _take(phone, resource, say)
     beating = asyncio.create_task(lease.beat())
     try:
         yield lease
@@ -164,33 +157,20 @@ async def look(phone: Phone) -> Seen:
         raise DeviceLostError(f"the phone does not tell who holds it: {error}") from error
 
 
-async def _take(
-    phone: Phone, resource: str, say: Callable[[str], None], wait_seconds: float
-) -> LeaseNote:
-    until = time.monotonic() + wait_seconds
-    waits = False
-    tries = 0
-    while True:
+async def _take(phone: Phone, resource: str, say: Callable[[str], None]) -> LeaseNote:
+    for _ in range(_MOST_TRIES):  # a second, where somebody was faster
         seen = await look(phone)
         me = _mine(resource, seen)
-        if seen.held and not (seen.noted and seen.noted.is_by(me)):
-            if time.monotonic() >= until:
-                raise UserError(
-                    f"the phone is in use by {seen.holder} and stayed so for {wait_seconds:.0f} s",
-                    "wait for that run to end, or end it there",
-                )
-            if not waits:
-                say(f"waiting for the phone: held by {seen.holder}")
-            waits = True
-            await asyncio.sleep(POLL_SECONDS)
-            continue
-        if not seen.free and not seen.held:
+        mine = seen.noted is not None and seen.noted.is_by(me)
+        if seen.held and not mine:
+            raise HeldElsewhereError(
+                f"the phone is in use by {seen.holder}", "wait for that run to end, or end it there"
+            )
+        if not seen.free and not mine:
             say(f"taking the phone from {seen.holder}: no sign for {seen.silent_seconds:.0f} s")
         if await _made(phone, seen, me):
             return LeaseNote(phone, seen.number + 1)
-        tries += 1  # somebody was faster
-        if tries == _MOST_TRIES:
-            raise DeviceLostError(f"{tries} times somebody else changed {FOLDER} on the phone")
+    raise DeviceLostError(f"{_MOST_TRIES} times somebody else changed {FOLDER} on the phone")
 
 
 def _mine(resource: str, seen: Seen) -> Noted:
@@ -202,7 +182,7 @@ def _mine(resource: str, seen: Seen) -> Noted:
         resource=resource,
         owner=(local.owner if local else "another process")[:100],
         run_id=local.run_id if local else None,
-        since=datetime.now(UTC),
+        since=datetime.now(UTC).replace(microsecond=0),
         boot=seen.now.boot,
         uptime=seen.now.uptime,
     )
