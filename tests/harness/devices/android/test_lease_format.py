@@ -20,7 +20,7 @@ from harness.devices.android.lease_format import (
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=100)
+WORDS = st.text(st.characters(codec="utf-8"), max_size=100)
 
 
 def noted(**changes: object) -> Noted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.devices.android import lease_note
-from harness.devices.android.failures import TransportLostError
+from harness.devices.android.failures import CommandError, TransportLostError
 from harness.devices.android.lease_format import EXPIRY_SECONDS
 from harness.devices.android.lease_note import LeaseNote, held_on_phone, look
 from harness.devices.android.phone import Output, Phone
@@ -72,7 +72,7 @@ class ShellPhone:
         out, err = await asyncio.wait_for(process.communicate(), within)
         assert process.returncode is not None
         if check and process.returncode:
-            raise lease_note.CommandError(command, process.returncode, (out + err).decode())
+            raise CommandError(command, process.returncode, (out + err).decode())
         return Output(out.decode(), process.returncode, err.decode())
 
 
