@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ from harness.trial import TrialSettings
 from harness.weights.real import real_artifact, refuse_unread
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pytest
 
     from harness.models import Architecture
@@ -144,7 +147,7 @@ def add_options(parser: pytest.Parser) -> None:
     add_app_options(group)
     add_binary_options(group)
     add_influx_options(group)
-    add_run_options(group)
+    add_run_options(parser)
     add("--limit-memory", metavar="SIZE", help="limit the browser's memory, e.g. 2GiB")
     add("--limit-cpus", type=float, metavar="N", help="limit the browser to N cores, e.g. 0.5")
     add(
@@ -242,8 +245,20 @@ def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profil
     return profile.model_copy(update={"id": "-".join([profile.id, *marks]), "limits": limits})
 
 
-def make_plan(config: pytest.Config, run_id: str) -> Plan:
+def make_plan(
+    config: pytest.Config,
+    run_id: str,
+    *,
+    attempt_id: str | None = None,
+    devices: Collection[str] | None = None,
+) -> Plan:
     """The plan that the options ask for.
+
+    Args:
+        config: with the options.
+        run_id: the run.
+        attempt_id: the attempt that this process works for; without one it is one of its own.
+        devices: the profiles that were found usable; without them it is found out here.
 
     Raises:
         UserError: an option names something unknown, or no device can be used.
@@ -257,7 +272,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
         faults=_faults(option.faults, emulate=option.emulate),
         power_cycle=power_cycle(option.power_cycle, serial=option.serial),
     )
-    profiles, left_out = _devices(config, places)
+    profiles, left_out = _devices(config, places, devices)
     runtimes, engines_left_out = _runtimes(config)
     workloads = _workloads(config, runtimes)
     return Plan(
@@ -269,6 +284,7 @@ def make_plan(config: pytest.Config, run_id: str) -> Plan:
             trial=TrialSettings(
                 run_id=run_id,
                 results=_results_directory(option.results),
+                attempt_id=attempt_id or uuid.uuid4().hex,
                 deadlines=Deadlines(option.timeout_load, option.timeout_token),
                 probe_budget_ms=option.probe_budget,
                 offline=option.offline,
@@ -324,7 +340,9 @@ def _check_numbers(config: pytest.Config) -> None:
             raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
 
 
-def _devices(config: pytest.Config, places: PlacesSettings) -> tuple[tuple[Profile, ...], LeftOut]:
+def _devices(
+    config: pytest.Config, places: PlacesSettings, known: Collection[str] | None
+) -> tuple[tuple[Profile, ...], LeftOut]:
     """The profiles to run, and those left out with the reason.
 
     A device that is asked for by its name must be usable; one that a pattern brought need not.
@@ -334,7 +352,10 @@ def _devices(config: pytest.Config, places: PlacesSettings) -> tuple[tuple[Profi
     usable, left_out, named = [], [], False
     for profile in select(load_profiles(), wanted):
         limited = _limited(profile, option.limit_memory, option.limit_cpus)
-        if reason := unusable(limited, places):
+        if known is not None:
+            # All workers of a run must have the same tests, whatever has become of a phone since.
+            usable += [limited] if limited.id in known else []
+        elif reason := unusable(limited, places):
             left_out.append((limited.id, reason))
             named = named or profile.id in wanted
         else:

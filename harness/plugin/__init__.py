@@ -9,29 +9,33 @@ from __future__ import annotations
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from harness.ab import FORMS
-from harness.devices.base import DeviceLostError, TabLostError
 from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
-from harness.fleet.run_options import checked_run_id
+from harness.fleet.deadline import Deadline
+from harness.fleet.run_options import checked_run_id, deadline_of
 from harness.options import Plan, add_options, make_plan
-from harness.plugin.stash import ATTEMPT_ID, PLAN, RUN_ID, controlled_plan, named_places, with_store
-from harness.probe.run import ProbeFailedError
+from harness.plugin.attempt import AttemptWatch
+from harness.plugin.github import GithubReport
+from harness.plugin.stash import (
+    ATTEMPT_ID,
+    DEADLINE,
+    PLAN,
+    RUN_ID,
+    controlled_plan,
+    named_places,
+    with_store,
+)
+from harness.plugin.workers import number_of_workers
 from harness.profiles import load_profiles
 from harness.sending import influx_settings, start_sending
-from results.store import StoreError
 from results.table import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from xdist.workermanage import WorkerController
 
 __all__ = ["ATTEMPT_ID", "PLAN", "RUN_ID", "SUITES"]
 
@@ -40,11 +44,11 @@ SUITES = Path(__file__).parents[2] / "suites"
 pytest_plugins = (
     "harness.plugin.fixtures",
     "harness.plugin.selection",
+    "harness.plugin.stopping",
     "harness.plugin.summary",
+    "harness.plugin.trials",
+    "harness.plugin.workers",
 )
-
-# Their messages say all that there is to say; a traceback through the harness would hide them.
-TOLD_WITHOUT_TRACEBACK = (UserError, StoreError, ProbeFailedError, TabLostError, DeviceLostError)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,7 +100,13 @@ def pytest_configure(config: pytest.Config) -> None:
         run_id = config.stash[RUN_ID]
         influx = influx_settings(config)
         with_store(plan, lambda store: store.start_run(run_id, " ".join(sys.argv)))
-        if influx is not None and not config.option.collectonly:
+        if config.option.collectonly:
+            return
+        watch = AttemptWatch(config, plan)
+        config.pluginmanager.register(watch)
+        if config.option.github:
+            config.pluginmanager.register(GithubReport(config, watch))
+        if influx is not None:
             start_sending(config, plan.settings.trial.results, influx)
 
 
@@ -107,14 +117,33 @@ def _plan(config: pytest.Config) -> Plan | None:
     if PLAN not in config.stash:
         given: dict[str, Any] = getattr(config, "workerinput", {})
         try:
-            run_id = given.get("tierlab_run_id") or _run_id(config)
-            _check_ab(config)
-            config.stash[PLAN] = make_plan(config, run_id)
+            _fill(config, given)
         except UserError as error:
             raise pytest.UsageError(str(error)) from error
-        config.stash[RUN_ID] = run_id
-        config.stash[ATTEMPT_ID] = given.get("tierlab_attempt_id") or uuid.uuid4().hex
     return config.stash[PLAN]
+
+
+def _fill(config: pytest.Config, given: dict[str, Any]) -> None:
+    """Put the plan into the stash, and what belongs to it.
+
+    Args:
+        config: with the options.
+        given: what a worker was told by the process that controls the run; else empty.
+    """
+    stash = config.stash
+    _check_ab(config)
+    stash[RUN_ID] = given.get("tierlab_run_id") or _run_id(config)
+    stash[ATTEMPT_ID] = given.get("tierlab_attempt_id") or uuid.uuid4().hex
+    deadline = Deadline(**given["tierlab_deadline"]) if "tierlab_deadline" in given else None
+    deadline = deadline or deadline_of(config)
+    if deadline is not None:
+        stash[DEADLINE] = deadline
+    stash[PLAN] = make_plan(
+        config,
+        stash[RUN_ID],
+        attempt_id=stash[ATTEMPT_ID],
+        devices=given.get("tierlab_devices"),
+    )
 
 
 def _run_id(config: pytest.Config) -> str:
@@ -134,71 +163,8 @@ def _check_ab(config: pytest.Config) -> None:
         raise UserError("suites/test_ab.py does not know what to compare", f"give it {FORMS}")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: WorkerController) -> None:
-    """Give an xdist worker the ids of the run and of this attempt."""
-    if RUN_ID in node.config.stash:
-        node.workerinput["tierlab_run_id"] = node.config.stash[RUN_ID]
-        node.workerinput["tierlab_attempt_id"] = node.config.stash[ATTEMPT_ID]
-
-
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """`-n auto`: as many workers as devices. Called before `pytest_configure`."""
+    """`-n auto`: as many workers as live devices. Called before `pytest_configure`."""
     plan = _plan(config)
-    return len(plan.profiles) if plan else None
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
-    """Keep the tests of one device on one worker, which remembers its probe and its trials.
-
-    xdist's own groups (`--dist=loadgroup`) are not used: 3.8 loses them under pytest 9.
-    """
-    plan = config.stash.get(PLAN, None)
-    if plan is None or config.option.dist not in {"load", "loadgroup"}:
-        return None
-    return _by_device([profile.id for profile in plan.profiles], config, log)
-
-
-def _by_device(devices: list[str], config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
-    # Imported here: xdist may be switched off.
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
-
-    class DeviceScheduling(LoadScopeScheduling):  # type: ignore[misc]
-        """Deals out devices instead of tests."""
-
-        def _split_scope(self, nodeid: str) -> str:
-            return device_of(nodeid, devices)
-
-    return DeviceScheduling(config, log)
-
-
-def device_of(node_id: str, devices: Iterable[str]) -> str:
-    """The device that a test's id names, or the id itself where it names none.
-
-    Ids end in `[DEVICE]` or `[DEVICE-WORKLOAD]`; one device's id may begin with another's.
-    """
-    words = node_id.partition("[")[2].removesuffix("]") + "-"
-    named = [device for device in devices if words.startswith(f"{device}-")]
-    return max(named, key=len, default=node_id)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the user can mend as its message alone; the test fails all the same."""
-    raised = call.excinfo
-    if raised and PLAN in item.config.stash and raised.errisinstance(TOLD_WITHOUT_TRACEBACK):
-        failure = pytest.fail.Exception(str(raised.value), pytrace=False)
-        call.excinfo = pytest.ExceptionInfo.from_exception(failure.with_traceback(raised.tb))
-    return (yield)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Note the orderly end of a run."""
-    plan = controlled_plan(session.config)
-    if plan is not None:
-        run_id = session.config.stash[RUN_ID]
-        with_store(plan, lambda store: store.finish_run(run_id))
+    return number_of_workers(config, plan) if plan else None

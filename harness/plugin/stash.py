@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from harness.fleet.deadline import Deadline
+from harness.fleet.units import Lane
 from harness.options import Plan
 from results.store import Store, StoreError
 
@@ -19,6 +21,9 @@ PLAN = pytest.StashKey[Plan]()
 RUN_ID = pytest.StashKey[str]()
 # One invocation of pytest; a run may have many. The workers of xdist share that of their run.
 ATTEMPT_ID = pytest.StashKey[str]()
+DEADLINE = pytest.StashKey[Deadline]()
+# Which devices stand in for each other; of a process that deals tests out to workers.
+LANES = pytest.StashKey[tuple[Lane, ...]]()
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -20,10 +20,11 @@ from harness.devices.android.server import PORT_VARIABLE, adb_binary
 from harness.devices.appium.ports import free_ports
 from harness.devices.places import PlacesSettings, unusable
 from harness.errors import UserError
+from harness.fleet.units import subject_of
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
 from harness.packages import NODE_MODULES
-from harness.plugin import SUITES, device_of
+from harness.plugin import SUITES
 from harness.profiles import LEAST_MEMORY, load_profiles
 from harness.weights.gguf.recipe import GgufRecipe
 from harness.weights.writing import write
@@ -52,13 +53,19 @@ DESKTOPS = tuple(
 STUB = """
 from pathlib import Path
 import harness.devices.places
+import harness.fleet.live
 import harness.plugin
 harness.plugin.SUITES = Path(__file__).parent / "suites"
 harness.devices.places.find_browser = lambda section: (
     "no firefox" if section.engine == "firefox" else object()
 )
 harness.devices.places.find_limiter = object
-harness.devices.places._unusable_phone = lambda *_: "no such phone"
+harness.devices.places._unusable_phone = lambda profile, _: (
+    None if profile.id == "pixel7" else "no such phone"
+)
+async def phones(profile, settings):
+    return ("phone-A", "phone-B")
+harness.fleet.live._phones = phones
 """
 
 
@@ -500,7 +507,7 @@ def test_the_real_claims_are_left_out_of_the_suites(suites: Suites) -> None:
     found = suites.real("-m", "claims").outlines
     named = [line for line in found if "test_claims.py::" in line]
     assert named
-    assert all(device_of(line, PROFILES) == "desktop" for line in named)
+    assert all(subject_of(line, PROFILES, ()).profile == "desktop" for line in named)
 
 
 def test_a_and_b_are_compared_where_their_suite_is_named(suites: Suites) -> None:
@@ -509,7 +516,7 @@ def test_a_and_b_are_compared_where_their_suite_is_named(suites: Suites) -> None
     found = suites.real(f"{SUITES}/test_ab.py", asked, "--runtime=wllama/wasm").outlines
     named = [line for line in found if "test_ab.py::" in line]
     assert len(named) == 2
-    assert all(device_of(line, PROFILES) == "desktop" for line in named)
+    assert all(subject_of(line, PROFILES, ()).profile == "desktop" for line in named)
 
 
 def test_a_and_b_must_be_said(suites: Suites) -> None:
@@ -586,15 +593,42 @@ def test_a(profile, n, request):
 
 
 @pytest.mark.integration
-def test_one_worker_a_device(suites: Suites) -> None:
-    devices = ["desktop", "desktop-1g", "desktop-2g"]
+def test_one_worker_a_live_device(suites: Suites) -> None:
+    """The profiles of this machine take turns on it; a phone has a worker of its own."""
+    devices = ["desktop", "desktop-1g", "pixel7"]
     result = suites.by_workers(WORKERS, "-n", "auto", f"--device={','.join(devices)}")
     result.assert_outcomes(passed=15)
     lines = [line.split() for line in (suites.pytester.path / "log").read_text().splitlines()]
-    pairs = {(device, worker) for device, worker, _ in lines}
-    assert sorted(device for device, _ in pairs) == devices
-    assert {worker for _, worker in pairs} == {"gw0", "gw1", "gw2"}
+    workers = {d: {w for device, w, _ in lines if device == d} for d in devices}
+    assert {len(its) for its in workers.values()} == {1}
+    assert workers["desktop"] == workers["desktop-1g"] != workers["pixel7"]
     assert [[run] for run in suites.records_of_runs()] == [sorted({run for _, _, run in lines})]
+
+
+TWO_PHONES = """
+import os
+from pathlib import Path
+def note(profile, workload):
+    with Path("log").open("a") as file:
+        file.write(f"{workload.model} {os.environ['PYTEST_XDIST_WORKER']}\\n")
+def test_a(profile, workload): note(profile, workload)
+def test_b(profile, workload): note(profile, workload)
+def test_c(profile, workload): note(profile, workload)
+"""
+
+
+@pytest.mark.integration
+def test_two_phones_of_a_profile_share_its_workloads(suites: Suites) -> None:
+    """Each workload stays on one worker, whose laboratory remembers its trials."""
+    models = "--model=gemma-3-270m,gemma-2b,gemma-7b"
+    result = suites.by_workers(
+        TWO_PHONES, "-n", "auto", "--device=pixel7", models, "--runtime=wllama/wasm"
+    )
+    result.assert_outcomes(passed=9)
+    lines = [line.split() for line in (suites.pytester.path / "log").read_text().splitlines()]
+    by_model = {model: {w for m, w in lines if m == model} for model, _ in lines}
+    assert {len(its) for its in by_model.values()} == {1}
+    assert by_model["gemma-7b"] != by_model["gemma-2b"]  # the longest begin side by side
 
 
 @pytest.mark.integration
@@ -608,21 +642,6 @@ def test_a_worker_takes_several_devices_one_by_one(suites: Suites) -> None:
 def test_the_suites_need_no_xdist(suites: Suites) -> None:
     result = suites.by_workers("def test_a(profile): pass", "-p", "no:xdist")
     result.assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize(
-    ("node_id", "device"),
-    [
-        ("suites/test_a.py::test_b[desktop]", "desktop"),
-        ("suites/test_a.py::test_b[desktop-1g]", "desktop-1g"),
-        ("suites/test_a.py::test_b[desktop-gemma-2b-int4-a/wasm]", "desktop"),
-        ("suites/test_a.py::test_b[desktop-1g-gemma-2b]", "desktop-1g"),
-        ("suites/test_a.py::test_b[desktop-10g]", "desktop"),
-        ("suites/test_a.py::test_b", "suites/test_a.py::test_b"),
-    ],
-)
-def test_the_device_of_a_test(node_id: str, device: str) -> None:
-    assert device_of(node_id, ["desktop", "desktop-1g"]) == device
 
 
 @pytest.mark.usefixtures("a_browser")
