@@ -197,6 +197,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (kind, name, state, bundle_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX handed_over_by_bundle ON handed_over(bundle_id);
+    CREATE TABLE journals (
+        name TEXT PRIMARY KEY,
+        inode INTEGER NOT NULL,
+        read_bytes INTEGER NOT NULL
+    ) STRICT;
     """,
 )
 

@@ -101,10 +101,13 @@ class Store:
             )
 
     def finish_run(self, run_id: str) -> None:
-        """Note that a run ended in order; a run that was killed has no end."""
+        """Note that a run ended in order; a run that was killed has no end.
+
+        A run that went on after an end, on this host or with another attempt, ends again.
+        """
         with self.transaction() as connection:
             connection.execute(
-                "UPDATE runs SET ended_at = ? WHERE run_id = ? AND ended_at IS NULL",
+                "UPDATE runs SET ended_at = ? WHERE run_id = ?",
                 (datetime.now(UTC).isoformat(), run_id),
             )
 

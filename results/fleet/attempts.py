@@ -151,6 +151,20 @@ def attempts(store: Store, run_id: str) -> list[Attempt]:
     return attempts_of(events(store, run_id=run_id, kinds=[EventKind.ATTEMPT]))
 
 
+def unfinished(store: Store) -> frozenset[str]:
+    """The ids of all attempts without an end. Lines that cannot be read are left out.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    told = []
+    query = "SELECT body FROM events WHERE kind = ? ORDER BY at, event_id"
+    for (body,) in store.each(query, (str(EventKind.ATTEMPT),)):
+        with contextlib.suppress(ValidationError):
+            told.append(Event.model_validate_json(body))
+    return frozenset(one.attempt_id for one in attempts_of(told) if one.outcome == INCOMPLETE)
+
+
 def attempts_of(told: Iterable[Event]) -> list[Attempt]:
     """The attempts that events tell of. Events must be in the order of their times.
 

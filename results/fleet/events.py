@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from results.store import Store
 
 
+def _in_utc(time: datetime) -> datetime:
+    """The same time in UTC, which is what a time without a zone is taken for."""
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError as error:  # of year 1 or 9999
+        raise ValueError(f"{time} is no time in UTC") from error
+
+
+At = Annotated[datetime, AfterValidator(_in_utc)]
+"""When something happened, in UTC."""
+
+
 class EventKind(StrEnum):
     """What an event is about."""
 
@@ -44,7 +56,7 @@ class Event(Part):
     """One line of the journal."""
 
     event_id: str = Field(min_length=1, max_length=200)
-    at: datetime
+    at: At
     host: str
     kind: EventKind
     run_id: str | None = None

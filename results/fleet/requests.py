@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from results.figures import moment
+from results.fleet.events import At  # noqa: TC001 - pydantic reads annotations at run time
 from results.query import NO_STATEMENT
 from results.record import Part, Record, WorkloadRecord
 from results.rows import parse, parse_record
@@ -42,7 +43,7 @@ class Request(Part):
     repeat: int = Field(default=0, ge=0)
     mark: str = Field(default="", description="which side and round of a comparison; else empty")
     offline: bool = Field(default=False, description="followed by a load with the network cut")
-    requested_at: datetime
+    requested_at: At
 
     @classmethod
     def of(

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from results.errors import StoreError
 from results.figures import moment
+from results.fleet.events import At  # noqa: TC001 - pydantic reads annotations at run time
 from results.record import Part, Seconds
 from results.table import plain
 
@@ -38,8 +39,8 @@ class SuiteTest(Part):
     host: str
     profile: str
     suite: str
-    requested_at: datetime
-    ended_at: datetime | None = None
+    requested_at: At
+    ended_at: At | None = None
     outcome: TestOutcome | None = None
     seconds: Seconds | None = None
     reason: Annotated[str, AfterValidator(plain)] = ""
@@ -50,8 +51,11 @@ COLUMNS: Final = tuple(SuiteTest.model_fields)
 """The columns of the store's table `tests`."""
 
 _INSERT: Final = (
-    f"INSERT OR IGNORE INTO tests ({', '.join(COLUMNS)})"  # noqa: S608 - names of our own
+    f"INSERT INTO tests ({', '.join(COLUMNS)})"  # noqa: S608 - names of our own
     f" VALUES ({', '.join('?' * len(COLUMNS))})"
+    " ON CONFLICT (attempt_id, node_id) DO UPDATE SET ended_at = excluded.ended_at,"
+    " outcome = excluded.outcome, seconds = excluded.seconds, reason = excluded.reason,"
+    " lab_fault = excluded.lab_fault WHERE tests.outcome IS NULL AND excluded.outcome IS NOT NULL"
 )
 
 
@@ -69,8 +73,12 @@ def request_tests(store: Store, tests: Iterable[SuiteTest]) -> int:
 
 
 def insert_test(connection: sqlite3.Connection, test: SuiteTest) -> bool:
-    """Add a test, and say whether it was new. Inside a transaction."""
-    return bool(connection.execute(_INSERT, columns_of(test)).rowcount)
+    """Add a test, or how one that is there ended. Inside a transaction.
+
+    Returns:
+        Whether that was new.
+    """
+    return connection.execute(_INSERT, columns_of(test)).rowcount > 0
 
 
 def columns_of(test: SuiteTest) -> tuple[object, ...]:

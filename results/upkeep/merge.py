@@ -8,22 +8,18 @@ on is a copy of its store, which is brought to today's schema first.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
-import os
-import re
-import shutil
-import sqlite3
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from pydantic import BaseModel
 
 from results.capability import Capability
 from results.errors import StoreError
-from results.migrations import migrate
+from results.fleet.attempts import unfinished
 from results.record import Record
 from results.rows import (
     FINDINGS,
@@ -35,18 +31,19 @@ from results.rows import (
     parse,
 )
 from results.store import FILE_NAME, Store
+from results.upkeep.folders import copy_evidence, is_plain
 from results.upkeep.maintenance import SCRATCH, exclusive
+from results.upkeep.merge_fleet import merge_fleet
+from results.upkeep.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 M = TypeVar("M", bound=BaseModel)
 
 # Some 10 kB each; one commit to the disk a portion.
 _PORTION: Final = 100
-
-# An id is the name of a folder; anything else in its place could lead out of the results folder.
-_PLAIN_NAME: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,199}")
 
 
 @dataclass
@@ -59,6 +56,9 @@ class Merged:
         superseded: trials that were not known, and are set aside: their requests are fulfilled.
         findings: claims and response times that were not known.
         capabilities: capabilities that were not known.
+        requests: requested trials that were not known.
+        events: lines of the journal that were not known.
+        tests: tests of the suites that were not known, or not how they ended.
         known: trials and capabilities that were there already, and the same.
         folders: folders of raw evidence that were copied.
         copied_bytes: their size.
@@ -71,6 +71,9 @@ class Merged:
     superseded: int = 0
     findings: int = 0
     capabilities: int = 0
+    requests: int = 0
+    events: int = 0
+    tests: int = 0
     known: int = 0
     folders: int = 0
     copied_bytes: int = 0
@@ -112,15 +115,11 @@ def merge(
         try:
             with (
                 tempfile.TemporaryDirectory(dir=home, prefix=f"{SCRATCH}import-") as scratch,
-                _copy(source, Path(scratch) / FILE_NAME) as copy,
+                snapshot(source, Path(scratch) / FILE_NAME) as copy,
             ):
                 return _Merge(store, copy, files=files).everything(progress)
         except OSError as error:
             raise StoreError(f"{home}: cannot import {other}: {error}") from error
-
-
-class _ConflictError(Exception):
-    """The same id stands for something else here."""
 
 
 class _Row(NamedTuple):
@@ -136,7 +135,7 @@ class _Kind(Generic[M]):
 
     Attributes:
         called: what one is called in a message.
-        table: its table; rows are found by `key`.
+        tables: where they may be; the same id is in one of them only. Taken from the first.
         key: the column of its id.
         folder: where the folders of evidence are, in the results folder.
         shape: what a body holds.
@@ -145,7 +144,7 @@ class _Kind(Generic[M]):
     """
 
     called: str
-    table: str
+    tables: tuple[str, ...]
     key: str
     folder: str
     shape: type[M]
@@ -155,16 +154,18 @@ class _Kind(Generic[M]):
 
 _TRIALS: Final = _Kind(
     called="trial",
-    table="records",
+    tables=("records", "superseded"),
     key="trial_id",
     folder="trials",
     shape=Record,
     place=lambda record: (record.trial_id, record.run_id),
     insert=insert_record,
 )
+# Whether it is set aside here as well follows from what fulfils its request here.
+_SUPERSEDED: Final = dataclasses.replace(_TRIALS, tables=("superseded", "records"))
 _CAPABILITIES: Final = _Kind(
     called="capability",
-    table="capabilities",
+    tables=("capabilities",),
     key="capability_id",
     folder="capabilities",
     shape=Capability,
@@ -172,6 +173,16 @@ _CAPABILITIES: Final = _Kind(
     insert=lambda connection, found, body: (
         Kept.COUNTED if insert_capability(connection, found, body) else Kept.KNOWN
     ),
+)
+
+
+_JOIN_RUNS: Final = (
+    "INSERT INTO runs (run_id, started_at, ended_at, command) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (run_id) DO UPDATE SET"
+    " command = CASE WHEN (excluded.started_at, excluded.command) < (started_at, command)"
+    " THEN excluded.command ELSE command END,"
+    " started_at = min(started_at, excluded.started_at),"
+    " ended_at = max(coalesce(ended_at, excluded.ended_at), coalesce(excluded.ended_at, ended_at))"
 )
 
 
@@ -185,47 +196,54 @@ class _Merge:
         self._done = Merged()
 
     def everything(self, progress: Callable[[int, int], None]) -> Merged:
-        ((total,),) = self._other.read("SELECT count(*) FROM records")
+        ((total,),) = self._other.read(
+            "SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM superseded)"
+        )
         seen = 0
+        growing = unfinished(self._other)
         progress(0, total)
         for run in self._other.read(
             "SELECT run_id, started_at, ended_at, command FROM runs ORDER BY started_at, run_id"
         ):
             run_id, _, ended_at, _ = run
             self._run(run)
-            for rows in self._portions(_TRIALS, run_id):
-                kept = self._take(_TRIALS, run_id, rows)
-                self._done.records += kept.count(Kept.COUNTED)
-                self._done.superseded += kept.count(Kept.SUPERSEDED)
-                seen += len(rows)
-                progress(seen, total)
+            for kind in (_TRIALS, _SUPERSEDED):
+                for rows in self._portions(kind, run_id):
+                    kept = self._take(kind, run_id, rows)
+                    self._done.records += kept.count(Kept.COUNTED)
+                    self._done.superseded += kept.count(Kept.SUPERSEDED)
+                    seen += len(rows)
+                    progress(seen, total)
             for rows in self._portions(_CAPABILITIES, run_id):
                 kept = self._take(_CAPABILITIES, run_id, rows)
                 self._done.capabilities += kept.count(Kept.COUNTED)
             self._findings(run_id)
             if ended_at:  # while it goes on, its folders grow
-                self._evidence("pages", [run_id])
-                self._evidence("probes", [run_id])
+                self._evidence_of_run("pages", run_id, growing)
+                self._evidence_of_run("probes", run_id, growing)
         if seen < total:
             self._done.unreadable.append(
                 f"{total - seen} trials belong to no run; `tierlab store check --repair` on their"
                 " host mends that"
             )
+        taken = merge_fleet(self._store, self._other)
+        self._done.requests += taken.requests
+        self._done.events += taken.events
+        self._done.tests += taken.tests
+        self._done.conflicts += taken.conflicts
+        self._done.unreadable += taken.unreadable
         return self._done
 
     def _run(self, run: tuple[str, str, str | None, str]) -> None:
-        run_id, _, ended_at, _ = run
+        """A run that several hosts had a part in began with the first and ended with the last."""
         with self._store.transaction() as connection:
-            added = connection.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", run)
-            self._done.runs += added.rowcount
-            connection.execute(
-                "UPDATE runs SET ended_at = ? WHERE run_id = ? AND ended_at IS NULL",
-                (ended_at, run_id),
-            )
+            query = "SELECT 1 FROM runs WHERE run_id = ?"
+            self._done.runs += connection.execute(query, run[:1]).fetchone() is None
+            connection.execute(_JOIN_RUNS, run)
 
     def _portions(self, kind: _Kind[M], run_id: str) -> Iterator[list[_Row]]:
         query = (
-            f"SELECT {kind.key}, body FROM {kind.table}"  # noqa: S608 - our own
+            f"SELECT {kind.key}, body FROM {kind.tables[0]}"  # noqa: S608 - our own
             " WHERE run_id = ? ORDER BY started_at, rowid"
         )
         rows = map(_Row._make, self._other.each(query, (run_id,)))
@@ -247,18 +265,21 @@ class _Merge:
             return [kind.insert(connection, found, body) for found, body in new]
 
     def _new(self, kind: _Kind[M], run_id: str, row: _Row) -> M | None:
-        """What a row holds, or `None` where the same is here already.
+        """What a row holds, or `None` where the same is here already, or another of that id.
 
         Raises:
-            _ConflictError: another of the same id is here.
             StoreError: it cannot be read, or is not what it is filed as.
         """
-        query = f"SELECT body FROM {kind.table} WHERE {kind.key} = ?"  # noqa: S608 - our own
-        for (here,) in self._store.read(query, (row.name,)):
-            if here != row.body and not _says_the_same(here, row.body, kind.shape):
-                raise _ConflictError(f"{kind.called} {row.name} is another one here; it was left")
-            self._done.known += 1
-            return None
+        for table in kind.tables:
+            query = f"SELECT body FROM {table} WHERE {kind.key} = ?"  # noqa: S608 - our own
+            for (here,) in self._store.read(query, (row.name,)):
+                if here == row.body or _says_the_same(here, row.body, kind.shape):
+                    self._done.known += 1
+                else:
+                    self._done.conflicts.append(
+                        f"{kind.called} {row.name} is another one here; it was left"
+                    )
+                return None
         found = parse(kind.shape, row.body, f"{kind.called} {row.name}")
         _same(kind.place(found), (row.name, run_id))
         return found
@@ -288,21 +309,35 @@ class _Merge:
     def _reported(self) -> Iterator[None]:
         try:
             yield
-        except _ConflictError as error:
-            self._done.conflicts.append(str(error))
         except StoreError as error:
             self._done.unreadable.append(str(error))
 
     def _evidence(self, kind: str, names: Iterable[str]) -> None:
         """Copy the folders that are not here. That of a pruned trial comes back with it."""
-        for name in names if self._files else ():
-            source = self._other.path.parent / kind / name
-            target = self._store.path.parent / kind / name
-            if _PLAIN_NAME.fullmatch(name) and not os.path.lexists(target):
-                size = _copy_folder(source, target)
-                if size is not None:
-                    self._done.folders += 1
-                    self._done.copied_bytes += size
+        for name in names:
+            self._copy(kind, name)
+
+    def _evidence_of_run(self, kind: str, run_id: str, growing: Collection[str]) -> None:
+        """Copy what is not here of a run's folder: other hosts may have had a part in it, too.
+
+        What belongs to an attempt without an end is left: it may still grow.
+        """
+        folder = self._other.path.parent / kind / run_id
+        if is_plain(run_id) and folder.is_dir() and not folder.is_symlink():
+            for path in sorted(folder.iterdir()):
+                if path.name not in growing:
+                    self._copy(kind, run_id, path.name)
+
+    def _copy(self, kind: str, *names: str) -> None:
+        if not self._files or not all(map(is_plain, names)):
+            return
+        place = self._store.path.parent / kind
+        size = copy_evidence(
+            self._other.path.parent.joinpath(kind, *names), place.joinpath(*names), place
+        )
+        if size is not None:
+            self._done.folders += 1
+            self._done.copied_bytes += size
 
 
 def _same(inside: tuple[str, str], outside: tuple[str, str]) -> None:
@@ -321,81 +356,3 @@ def _says_the_same(one: str, other: str, shape: type[BaseModel]) -> bool:
 
 def _as_today(body: str, shape: type[BaseModel]) -> str:
     return parse(shape, body, "").model_dump_json()
-
-
-def _copy_folder(source: Path, target: Path) -> int | None:
-    """Copy the plain files of a folder; it appears as a whole. Links are neither followed nor kept.
-
-    Returns:
-        The bytes that were copied; `None` where there is no such folder, or just appeared here.
-    """
-    if source.is_symlink() or not source.is_dir():
-        return None
-    target.parent.mkdir(exist_ok=True)
-    size = 0
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{SCRATCH}copy-") as scratch:
-        copy = Path(scratch) / target.name
-        for place, _, names in os.walk(source):
-            below = copy / Path(place).relative_to(source)
-            below.mkdir()
-            for name in names:
-                path = Path(place, name)
-                if path.is_file() and not path.is_symlink():
-                    shutil.copyfile(path, below / name, follow_symlinks=False)
-                    size += (below / name).lstat().st_size
-        try:
-            copy.rename(target)
-        except OSError:
-            if not os.path.lexists(target):
-                raise
-            return None
-    return size
-
-
-# ---- a copy of the other store ----
-
-
-@contextlib.contextmanager
-def _copy(source: Path, target: Path) -> Iterator[Store]:
-    """A copy of a store, brought to today's schema; errors name the original."""
-    try:
-        _snapshot(source, target)
-        with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            try:
-                migrate(connection)
-            except StoreError as error:
-                raise StoreError(f"{source}: {error}") from error
-            yield Store(connection, source)
-    except sqlite3.Error as error:
-        raise StoreError(f"{source}: cannot be read: {error}") from error
-
-
-def _snapshot(source: Path, target: Path) -> None:
-    """Copy a store as it was at one moment.
-
-    SQLite would leave files beside a store of which it is only asked to read, and fail where it
-    cannot. So files are copied where nobody has the store open, which the missing `-shm` file
-    tells.
-    """
-    journal, shared = (source.with_name(source.name + end) for end in ("-wal", "-shm"))
-    if not shared.exists():
-        before = _stamps(source, journal)
-        shutil.copyfile(source, target)
-        if journal.exists():
-            shutil.copyfile(journal, target.with_name(target.name + "-wal"))
-        if _stamps(source, journal) == before and not shared.exists():
-            return
-        target.with_name(target.name + "-wal").unlink(missing_ok=True)
-        target.unlink()
-    with (
-        contextlib.closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as live,
-        contextlib.closing(sqlite3.connect(target)) as copy,
-    ):
-        live.backup(copy)
-
-
-def _stamps(*paths: Path) -> list[tuple[int, int] | None]:
-    """What changes when a file is written: size and time."""
-    stats = [path.stat() if path.exists() else None for path in paths]
-    return [(stat.st_size, stat.st_mtime_ns) if stat else None for stat in stats]
