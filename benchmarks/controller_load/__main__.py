@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 HERE: Final = Path(__file__).parent
 HEADS: Final = (
     "workers, builders, requests, steps",
+    "CPU s to connect",
     "master MB",
     "idle CPU %",
     "queued a second",
@@ -42,7 +43,10 @@ HEADS: Final = (
     "CPU ms a build",
     "database kB a build",
 )
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 300.0
+# The master rests when it used less than this share of a processor for so long.
+_REST_SECONDS: Final = 5.0
+_REST_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Cost:
     """What the master took.
 
     Attributes:
+        connecting_seconds: of its processor, from its start until all workers were there.
         memory_bytes: resident, with all workers connected, before the first request.
         idle_share: processor seconds a second while nothing was to be done.
         queue_seconds: until the last request was in the database; jobs already ran meanwhile.
@@ -72,6 +77,7 @@ class Cost:
     """
 
     load: Load
+    connecting_seconds: float
     memory_bytes: int
     idle_share: float
     queue_seconds: float = 0.0
@@ -85,6 +91,7 @@ def row(cost: Cost) -> list[str]:
     load, n = cost.load, cost.load.requests
     cells = [
         f"{load.workers}, {load.builders}, {n}, {load.steps}",
+        significant(cost.connecting_seconds),
         significant(cost.memory_bytes / 1e6),
         significant(100 * cost.idle_share, 2),
     ]
@@ -158,6 +165,21 @@ def _cpu(process: psutil.Popen) -> float:
     return float(times.user + times.system)
 
 
+def _settle(process: psutil.Popen) -> float:
+    """Wait until the master rests, and tell its processor seconds since it was started.
+
+    A worker that has connected is told of its builders, and tells of itself: that takes longer than
+    the connection.
+    """
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        before = _cpu(process)
+        time.sleep(_REST_SECONDS)
+        if _cpu(process) - before < _REST_SHARE * _REST_SECONDS:
+            break
+    return _cpu(process)
+
+
 def measure(load: Load, home: Path) -> Cost:
     """Start a master and its workers in `home`, load it, and end it all.
 
@@ -190,11 +212,12 @@ def measure(load: Load, home: Path) -> Cost:
         _process([*twistd, "-y", str(HERE / "workers.tac")], workers, env),
     ):
         _wait(notes, "connected", process, _START_SECONDS, log)
+        connecting = _settle(process)
         memory, cpu = process.memory_info().rss, _cpu(process)
         time.sleep(load.idle_seconds)
         idle = (_cpu(process) - cpu) / load.idle_seconds
         if not load.requests:
-            return Cost(load, memory, idle)
+            return Cost(load, connecting, memory, idle)
         cpu, size = _cpu(process), database.stat().st_size
         (home / "go").touch()
         began = _wait(notes, "queueing", process, load.limit_seconds, log)
@@ -202,6 +225,7 @@ def measure(load: Load, home: Path) -> Cost:
         done = _wait(notes, "done", process, load.limit_seconds, log)
         return Cost(
             load,
+            connecting,
             memory,
             idle,
             queue_seconds=queued - began,

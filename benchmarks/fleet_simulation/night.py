@@ -117,10 +117,8 @@ class Night:
             job: Job | None = None
             began = self._env.now
             try:
-                yield from self._until_admitted(live)
-                if self._env.now >= self._policy.deadline_seconds:
-                    break
-                job = queue.take()
+                yield from self._until_admitted(live, queue)
+                job = queue.take() if self._left() else None
                 began = self._env.now
                 if job is None:
                     yield self._changed[phone.profile] | self._env.timeout(self._left())
@@ -150,9 +148,9 @@ class Night:
         self.outcome.tries[INCOMPLETE] += 1
         self._wake(profile)
 
-    def _until_admitted(self, live: LivePhone) -> Steps:
-        """Quarantine, recovery and checks, until the phone may take a job or the night is over."""
-        while (left := self._left()) > 0:
+    def _until_admitted(self, live: LivePhone, queue: ProfileQueue) -> Steps:
+        """Quarantine, recovery and checks, until the phone may take a job or none will come."""
+        while queue.open and (left := self._left()) > 0:
             wait = live.wait_seconds(self._env.now)
             if wait > 0:
                 yield self._env.timeout(min(wait, left))

@@ -23,7 +23,7 @@ class Parameter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
-    kind: Literal["measured", "published", "assumed"]
+    kind: Literal["measured", "published", "setting", "assumed"]
     source: str = Field(min_length=10)
 
 
