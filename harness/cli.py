@@ -17,6 +17,7 @@ from harness.devices.places import PlacesSettings
 from harness.emulation import commands as profile_commands
 from harness.emulation.phone import commands as phone_commands
 from harness.errors import UserError
+from harness.fleet import commands as fleet_commands
 from harness.grid import commands as grid_commands
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
@@ -53,6 +54,7 @@ examples:
   tierlab phone start pixel7           a virtual phone, for adb, Appium or by hand
   tierlab runs show                    the records of the last run
   tierlab lab-matrix --plan FILE       a grid of limited devices, models and engines
+  tierlab fleet check                  a lab of many devices and hosts
   tierlab matrix                       the compatibility matrix, and its website
   tierlab store import DIR             take what another host has measured
   tierlab outbox list                  what still has to be sent to InfluxDB
@@ -116,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     matrix_commands.add_parser(commands)
     grid_commands.add_parser(commands)
     regressions_commands.add_parser(commands)
+    fleet_commands.add_parser(commands)
     outbox_commands.add_parser(commands)
     store_commands.add_parser(commands)
     dashboards_commands.add_parser(commands)

@@ -25,6 +25,9 @@ Suite = Literal["environment", "limits", "probe", "full_load", "oom", "sources",
 # What Buildbot takes as the name of a worker, a builder or a scheduler, and what is safe in a path.
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,49}$"
 
+# The worker that the master has of its own.
+CONTROLLER: Final = "controller"
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,6 +147,8 @@ class Fleet(_Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
+        if any(device.name == CONTROLLER for device in self.devices):
+            raise ValueError(f"devices: {CONTROLLER!r} is the name of the controller's own worker")
         for name, times in Counter(device.name for device in self.devices).items():
             if times > 1:
                 raise ValueError(f"devices: {times} have the name {name!r}; give each its own")

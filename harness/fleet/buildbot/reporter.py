@@ -1,0 +1,122 @@
+"""What happens around jobs, for the journal: workers come and go, builds are stopped or lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from buildbot.process.results import CANCELLED, EXCEPTION, RETRY
+from buildbot.util.service import BuildbotService
+from twisted.internet import defer
+from twisted.python import log
+
+from harness.fleet.buildbot import job_steps
+from harness.fleet.buildbot.no_source import NO_SOURCE
+from harness.fleet.tries import Outcome, Try
+from results.fleet.events import Event, EventKind
+from results.fleet.requests import Request
+
+if TYPE_CHECKING:
+    from harness.fleet.buildbot.desk import Desk
+
+COLLECT: Final = "collect"
+
+
+def collect_builder(host: str) -> str:
+    """The name of the builder that collects what a host has."""
+    return f"{COLLECT}-{host}"
+
+
+class Reporter(BuildbotService):
+    """Writes events into the journal, and collects from hosts that come back."""
+
+    name = "tierlab-journal"
+    compare_attrs: ClassVar[list[str]] = ["desk"]
+
+    def checkConfig(self, desk: Desk) -> None:
+        """Take the desk of the master."""
+        self.desk = desk
+
+    def reconfigService(self, desk: Desk) -> Any:
+        """Take the desk of the master."""
+        self.desk = desk
+        return defer.succeed(None)
+
+    @defer.inlineCallbacks
+    def startService(self) -> Any:
+        """Begin to listen."""
+        yield super().startService()
+        listen = self.master.mq.startConsuming
+        self._consumers = [
+            (yield listen(self._worker, ("workers", None, "connected"))),
+            (yield listen(self._worker, ("workers", None, "disconnected"))),
+            (yield listen(self._build_over, ("builds", None, "finished"))),
+        ]
+        self._tell(EventKind.CONTROLLER, "the controller starts", what="started")
+
+    @defer.inlineCallbacks
+    def stopService(self) -> Any:
+        """Stop listening; a master that is killed says nothing, and its next start does."""
+        for consumer in self._consumers:
+            yield consumer.stopConsuming()
+        self._tell(EventKind.CONTROLLER, "the controller stops in order", what="stopped")
+        yield super().stopService()
+
+    def _tell(self, kind: EventKind, text: str, **rest: Any) -> None:
+        try:
+            self.desk.write(Event.now(kind, text, host=self.desk.host, **rest))
+        except OSError as error:
+            log.err(error, "the journal cannot be written")
+
+    @defer.inlineCallbacks
+    def _worker(self, key: tuple[str, ...], message: dict[str, Any]) -> Any:
+        what, name = key[-1], message["name"]
+        device = next((d for d in self.desk.fleet.devices if d.name == name), None)
+        if device is None:
+            return
+        self._tell(
+            EventKind.WORKER,
+            f"worker {name} on {device.host}: {what}",
+            resource=name,
+            profile=device.profile,
+            what=what,
+        )
+        if what == "connected":
+            yield self._collect(device.host)
+
+    @defer.inlineCallbacks
+    def _collect(self, host: str) -> Any:
+        """Ask a host for what it could not hand over while it was cut off."""
+        data = self.master.data
+        builder = yield data.updates.findBuilderId(collect_builder(host))
+        yield data.updates.addBuildset(
+            waited_for=False,
+            scheduler=COLLECT,
+            sourcestamps=[NO_SOURCE],
+            reason="a worker connected",
+            builderids=[builder],
+        )
+
+    @defer.inlineCallbacks
+    def _build_over(self, _: tuple[str, ...], build: dict[str, Any]) -> Any:
+        """The end of a build that could not say it itself: stopped, lost, or gone wrong."""
+        if build["results"] not in {CANCELLED, EXCEPTION, RETRY}:
+            return
+        found = yield self.master.data.get(("builds", build["buildid"], "properties"))
+        given = {name: value for name, (value, _) in found.items()}
+        name, job = given.get(job_steps.TRY), given.get(job_steps.JOB)
+        if name is None or job is None or name in self.desk.tries.of(job).ended:
+            return
+        request = Request.model_validate_json(given[job_steps.REQUEST])
+        one = Try(request, job, name, str(given.get("workername", "")), self.desk.host)
+        if build["results"] == CANCELLED:
+            self.desk.write(one.ended(Outcome.GIVEN_UP, "stopped by hand"))
+            return
+        text = "lost with its worker; queued again" if build["results"] == RETRY else "went wrong"
+        self._tell(
+            EventKind.JOB,
+            f"{request.profile} {request.workload.weights} on {request.workload.runtime}: {text}",
+            run_id=request.run_id,
+            resource=one.worker,
+            profile=request.profile,
+            what="lost",
+        )

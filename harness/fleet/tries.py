@@ -1,0 +1,150 @@
+"""The tries of a job, as the journal of the controller tells of them: what came of each, and where.
+
+A try that began and never ended was lost with its worker, its host or the controller. Nothing else
+needs to be known of how: whoever begins the next try sees that the last one has no end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from results.fleet.events import Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import JsonValue
+
+    from harness.fleet.config import Retries
+    from results.fleet.requests import Request
+
+
+class Outcome(StrEnum):
+    """How a try ended."""
+
+    DONE = "done"
+    """With a statement about the device, good or bad."""
+    INFRA = "infra"
+    """By a fault of the lab's own."""
+    UNAVAILABLE = "unavailable"
+    """It did not begin, as the device could not be used: nobody's try."""
+    DEADLINE = "deadline"
+    """The time of the run was over."""
+    GIVEN_UP = "given-up"
+    """A budget is used up, or the job cannot be run at all."""
+
+
+_BEGAN: Final = "began"
+_ENDED: Final = "ended"
+
+
+@dataclass
+class Tries:
+    """The tries of one job, from the first event on."""
+
+    began: dict[str, str] = field(default_factory=dict)
+    """Worker, by the id of the try."""
+    ended: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def incomplete(self) -> int:
+        """How many have no end. One that goes on now is among them."""
+        return sum(name not in self.ended for name in self.began)
+
+    @property
+    def infra(self) -> int:
+        """How many ended with a fault of the lab's own."""
+        return sum(outcome is Outcome.INFRA for outcome in self.ended.values())
+
+    @property
+    def number(self) -> int:
+        """Which number the next try has, from 1."""
+        return 1 + sum(self.ended.get(name) is not Outcome.UNAVAILABLE for name in self.began)
+
+    @property
+    def troubled(self) -> set[str]:
+        """The workers on which a try came to nothing; others of the profile go first."""
+        good = {Outcome.DONE}
+        return {worker for name, worker in self.began.items() if self.ended.get(name) not in good}
+
+    def exhausted(self, retries: Retries) -> str | None:
+        """Why there is no other try, in words; `None` where there is one."""
+        for word, used, budget in (
+            ("by a fault of the lab", self.infra, retries.infra),
+            ("without an end", self.incomplete, retries.incomplete),
+        ):
+            if used > budget:
+                tries = "a try" if used == 1 else f"{used} tries"
+                return f"{tries} ended {word}, and the budget is {budget}"
+        return None
+
+
+class TriesBook:
+    """The tries of all jobs; what was written into the journal is told to it as well."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._book: dict[str, Tries] = {}
+        for event in events:
+            self.note(event)
+
+    def of(self, job: str) -> Tries:
+        """The tries of a job; none yet for one that is not known."""
+        return self._book.get(job) or Tries()
+
+    def note(self, event: Event) -> None:
+        """Take up an event; those that are none of a job's change nothing."""
+        detail = event.detail
+        job, name = detail.get("job"), detail.get("try")
+        if event.kind is not EventKind.JOB or not isinstance(job, str) or not isinstance(name, str):
+            return
+        tries = self._book.setdefault(job, Tries())
+        match detail.get("phase"):
+            case "began":
+                tries.began[name] = str(detail.get("worker", ""))
+            case "ended" if detail.get("outcome") in set(Outcome):
+                tries.ended[name] = Outcome(str(detail["outcome"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a job.
+
+    Attributes:
+        request: the trial that is asked for.
+        job: the name of the job; a plan that is made again has jobs of its own.
+        name: unique among all tries.
+        worker: on which worker.
+        host: the machine of the controller.
+    """
+
+    request: Request
+    job: str
+    name: str
+    worker: str
+    host: str
+
+    def began(self, number: int) -> Event:
+        """The event of its beginning, now; `number`: which try of the job it is, from 1."""
+        return self._event(f"try {number} begins on {self.worker}", phase=_BEGAN, number=number)
+
+    def ended(self, outcome: Outcome, text: str) -> Event:
+        """The event of its end, now."""
+        return self._event(f"{outcome}: {text}", phase=_ENDED, outcome=str(outcome))
+
+    def _event(self, text: str, **detail: JsonValue) -> Event:
+        request = self.request
+        return Event.now(
+            EventKind.JOB,
+            f"{request.profile} {request.workload.weights} on {request.workload.runtime}: {text}",
+            host=self.host,
+            run_id=request.run_id,
+            resource=self.worker,
+            profile=request.profile,
+            request_id=request.request_id,
+            job=self.job,
+            worker=self.worker,
+            **{"try": self.name},
+            **detail,
+        )
