@@ -50,17 +50,20 @@ def lanes_of(resources: Mapping[str, Collection[str]]) -> tuple[Lane, ...]:
     Args:
         resources: by profile, what leases of it are taken on.
     """
-    found: list[tuple[list[str], set[str]]] = []
+    found: list[tuple[set[str], set[str]]] = []
     for profile, its in resources.items():
-        profiles, devices = [profile], set(its)
+        profiles, devices = {profile}, set(its)
         apart = []
         for lane in found:
             if lane[1] & devices:
-                profiles, devices = [*lane[0], *profiles], lane[1] | devices
+                profiles, devices = profiles | lane[0], devices | lane[1]
             else:
                 apart.append(lane)
         found = [*apart, (profiles, devices)]
-    return tuple(Lane(tuple(profiles), len(devices)) for profiles, devices in found)
+    return tuple(
+        Lane(tuple(profile for profile in resources if profile in profiles), len(devices))
+        for profiles, devices in found
+    )
 
 
 def subject_of(node_id: str, profiles: Iterable[str], workloads: Iterable[str]) -> Subject:
