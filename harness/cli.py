@@ -26,6 +26,8 @@ from harness.spec_sheet import commands as predict_commands
 from harness.weights import commands as model_commands
 from results.dashboards import commands as dashboards_commands
 from results.dashboards.provisioning import DashboardsError
+from results.fleet import flake_commands
+from results.fleet.story import print_story
 from results.influx import commands as outbox_commands
 from results.influx.settings import InfluxError
 from results.matrix import commands as matrix_commands
@@ -53,6 +55,7 @@ examples:
   tierlab profile capture SERIAL       a phone as a profile, without what is personal
   tierlab phone start pixel7           a virtual phone, for adb, Appium or by hand
   tierlab runs show                    the records of the last run
+  tierlab runs flakes                  how flaky devices and suites are
   tierlab lab-matrix --plan FILE       a grid of limited devices, models and engines
   tierlab fleet check                  a lab of many devices and hosts
   tierlab matrix                       the compatibility matrix, and its website
@@ -130,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run_id", nargs="?", help="default: the last run")
     show.add_argument("--results", type=Path, default=Path("tierlab-results"))
     show.add_argument("--evidence", action="store_true", help="list all evidence")
+    show.add_argument("--story", action="store_true", help="list every event, in order of time")
     show.set_defaults(func=_show)
+    flake_commands.add_parser(actions)
     return parser
 
 
@@ -189,7 +194,8 @@ def _show(options: argparse.Namespace) -> int:
         run_id = options.run_id or store.latest_run()
         if run_id is None:
             raise UserError(f"{options.results}: no run is stored here", "run `tierlab run` first")
-        if not print_report(console, store, run_id):
+        reported = print_report(console, store, run_id)
+        if not print_story(console, store, run_id, full=options.story) and not reported:
             raise UserError(
                 f"{options.results}: there are no records of run {run_id}",
                 "leave the id out for the last run, or choose another --results",

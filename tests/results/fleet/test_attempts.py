@@ -13,6 +13,8 @@ from results.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import JsonValue
+
 
 def test_an_attempt_has_a_beginning_and_an_end(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
@@ -57,7 +59,10 @@ def test_they_come_in_the_order_in_which_they_began(tmp_path: Path) -> None:
 
 def test_a_line_of_somebody_elses_making_is_no_attempt(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
-        for detail in ({}, {"phase": "began"}, {"phase": "began", "attempt_id": 3}, {"phase": []}):
+        wrong: list[dict[str, JsonValue]] = [
+            {}, {"phase": "began"}, {"phase": "began", "attempt_id": 3}, {"phase": []},
+        ]  # fmt: skip
+        for detail in wrong:
             add_events(store, Event.now(EventKind.ATTEMPT, "?", run_id="r", **detail))
         add_events(store, ended("r", "never-begun"))
         assert attempts(store, "r") == []

@@ -55,7 +55,7 @@ def test_every_line_is_taken_once(store: Store, results: Path) -> None:
     (results / "journal" / "other.jsonl").write_bytes(line(4))
     assert absorb(store, results).new == 2
     assert known(store) == ["e1", "e2", "e3", "e4"]
-    assert [one.detail for one in events(store)][0] == {"number": 1}
+    assert events(store)[0].detail == {"number": 1}
 
 
 def test_a_line_that_is_still_written_is_left_for_the_next_time(
