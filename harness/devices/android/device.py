@@ -275,6 +275,8 @@ class AndroidDevice:
 
 
 def _lost(error: BaseException) -> DeviceLostError:
+    if isinstance(error, LeaseLostError):
+        return error
     return DeviceLostError(f"the phone cannot be reached: {error}")
 
 

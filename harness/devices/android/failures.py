@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.devices.base import DeviceLostError
+from harness.devices.base import DeviceLostError, LeaseLostError
 
 _SHOWN_CHARACTERS: Final = 400
 
 
 class TransportLostError(DeviceLostError):
     """The phone is gone: unplugged, offline, rebooting, or the adb server ended. Always `infra`."""
+
+
+class PhoneTakenError(TransportLostError, LeaseLostError):
+    """Another host has the phone now: to this one it is as good as gone."""
 
 
 class CommandError(Exception):

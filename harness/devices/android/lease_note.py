@@ -61,7 +61,7 @@ _LOOK: Final = (
 
 
 class LeaseNote:
-    """A phone that this process holds.
+    """A phone that this process holds. When it is taken, nothing more is done on it.
 
     Attributes:
         number: of the note; each holder of a phone has a higher one than all before it.
@@ -70,7 +70,6 @@ class LeaseNote:
     def __init__(self, phone: Phone, number: int) -> None:
         self.number = number
         self._phone = phone
-        self._lost: str | None = None
         self._confirmed = time.monotonic()
 
     async def overtaken(self) -> str | None:
@@ -78,21 +77,19 @@ class LeaseNote:
 
         A phone that does not answer is nobody else's, unless that has been so for long.
         """
-        if self._lost is None:
-            try:
-                self._judge(await _names(self._phone, f"cd {FOLDER} && {_NAMES}"))
-            except (TransportLostError, CommandTimeoutError):
-                silent = time.monotonic() - self._confirmed
-                if silent >= EXPIRY_SECONDS:
-                    return f"the phone has not confirmed its lease for {silent:.0f} s"
-            except CommandError:
-                self._lost = f"the note of its lease is gone: somebody removed {FOLDER}"
-        return self._lost
+        try:
+            self._judge(await _names(self._phone, f"cd {FOLDER} && {_NAMES}"))
+        except (TransportLostError, CommandTimeoutError):
+            silent = time.monotonic() - self._confirmed
+            if self._phone.taken is None and silent >= EXPIRY_SECONDS:
+                return f"the phone has not confirmed its lease for {silent:.0f} s"
+        except CommandError:
+            self._phone.taken = f"the note of its lease is gone: somebody removed {FOLDER}"
+        return self._phone.taken
 
     async def beat(self) -> None:
         """Give signs until cancelled; what the phone does not answer is tried again."""
-        sign = f"{self.number}.beat"
-        part = f"{self.number}.part"
+        sign, part = f"{self.number}.beat", f"{self.number}.part"
         command = (
             f'cd {FOLDER} && {{ {_TIME}; echo "$b $u" >{part} && mv -f {part} {sign}; {_NAMES}; }}'
         )
@@ -112,12 +109,12 @@ class LeaseNote:
         self._confirmed = time.monotonic()
         now = highest(names)
         if now > self.number:
-            self._lost = (
+            self._phone.taken = (
                 f"another run took the phone over: its lease had number {self.number}, the one of"
                 f" now has {now}"
             )
         elif now < self.number:
-            self._lost = f"the note of its lease is gone from {FOLDER}"
+            self._phone.taken = f"the note of its lease is gone from {FOLDER}"
 
 
 @asynccontextmanager
@@ -135,6 +132,7 @@ async def held_on_phone(
         HeldElsewhereError: another host holds it.
         DeviceLostError: the phone is gone, or cannot be written to.
     """
+    phone.taken = None
     lease = await _take(phone, resource, say)
     beating = asyncio.create_task(lease.beat())
     try:

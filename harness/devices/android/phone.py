@@ -14,6 +14,7 @@ from harness.devices.android.facts.properties import parse_properties
 from harness.devices.android.failures import (
     CommandError,
     CommandTimeoutError,
+    PhoneTakenError,
     TransportLostError,
 )
 from harness.devices.android.transfer import pull, push
@@ -55,11 +56,15 @@ class Phone:
     Args:
         adb: the server.
         serial: as the server names it.
+
+    Attributes:
+        taken: why it is not this process's any more: then nothing is done on it, not even tidying.
     """
 
     def __init__(self, adb: Adb, serial: str) -> None:
         self.adb = adb
         self.serial = serial
+        self.taken: str | None = None
         self._features: frozenset[str] | None = None
 
     async def run(
@@ -195,6 +200,8 @@ class Phone:
         A phone over TCP is connected again; one on USB is waited for. An adb server that is gone
         is started again.
         """
+        if self.taken is not None:
+            return False
         try:
             async with asyncio.timeout(within):
                 while not await self._ready():  # noqa: ASYNC110 - adb tells nothing of TCP
@@ -274,6 +281,8 @@ class Phone:
 
     @asynccontextmanager
     async def _request(self, request: str) -> AsyncIterator[Stream]:
+        if self.taken is not None:
+            raise PhoneTakenError(self.taken)
         try:
             async with self.adb.stream() as stream:
                 async with self._opening():

@@ -30,6 +30,7 @@ class ScriptedPhone:
     """
 
     serial = "scripted"
+    taken: str | None = None
 
     def __init__(self, script: Mapping[str, Answer] | None = None) -> None:
         self.script: dict[str, Answer] = dict(script or {})

@@ -10,7 +10,7 @@ from harness.devices.android.adb import Adb, TransportLostError
 from harness.devices.android.device import AndroidDevice, busy_percent, host_facts
 from harness.devices.android.facts import PhoneFacts
 from harness.devices.android.facts.battery import Battery
-from harness.devices.base import DeviceLostError
+from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.profiles import load_profiles
@@ -106,6 +106,33 @@ def test_a_phone_that_is_gone_is_a_lost_device(tmp_path: Path) -> None:
         with pytest.raises(DeviceLostError):
             async with lost.session(Timeline(), tmp_path):
                 raise AssertionError
+
+    asyncio.run(main())
+
+
+def test_a_phone_that_another_host_holds_is_left_alone() -> None:
+    phone = ScriptedPhone({"b=-": "b1 5.0\n7 {}\n"})
+
+    async def main() -> None:
+        with pytest.raises(HeldElsewhereError, match="in use by somebody"):
+            async with device(phone):
+                raise AssertionError
+
+    asyncio.run(main())
+    assert len(phone.asked) == 1
+
+
+def test_on_a_phone_that_another_host_took_no_browser_is_opened(tmp_path: Path) -> None:
+    took = {"b=-": "b1 5.0\n", "mkdir": "taken\n1\n", "cd": "1 2\n", "cat": "", "echo": ""}
+    phone = ScriptedPhone(took | dict.fromkeys(("[", "printf", "sh", "settings"), ""))
+
+    async def main() -> None:
+        async with device(phone) as opened:
+            assert phone.taken is None
+            with pytest.raises(LeaseLostError, match="another run took the phone over"):
+                async with opened.session(Timeline(), tmp_path):
+                    raise AssertionError
+        assert phone.taken is not None
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import shutil
 import subprocess
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.devices.android import lease_note
-from harness.devices.android.failures import CommandError, TransportLostError
+from harness.devices.android.failures import (
+    CommandError,
+    PhoneTakenError,
+    TransportLostError,
+)
 from harness.devices.android.lease_format import EXPIRY_SECONDS
 from harness.devices.android.lease_note import LeaseNote, held_on_phone, look
 from harness.devices.android.phone import Output, Phone
-from harness.devices.base import DeviceLostError, HeldElsewhereError
+from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
 from harness.devices.lease import lease
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ class ShellPhone:
     """Runs commands on this machine, in a folder of its own."""
 
     serial = "x"
+    taken: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,6 +65,8 @@ class ShellPhone:
     ) -> Output:
         if self.gone:
             raise TransportLostError("gone")
+        if self.taken is not None:
+            raise PhoneTakenError(self.taken)
         assert isinstance(command, str)
         for there, here in {
             "/data": "data",
@@ -86,6 +94,8 @@ class Host:
     """A state directory: what makes one machine another than the next."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.name = folder.name
+        self.phone: ShellPhone
         self._folder = folder
         self._patch = patch
 
@@ -98,8 +108,9 @@ class Host:
         async def held() -> AsyncIterator[LeaseNote]:
             self._patch.setenv("TIERLAB_STATE", str(self._folder))
             say = (said if said is not None else []).append
-            with lease(RESOURCE, owner=f"run of {self._folder.name}", wait_seconds=0):
-                async with held_on_phone(phone.as_phone(), RESOURCE, say=say) as note:
+            self.phone = copy.copy(phone)  # each host has a connection of its own
+            with lease(RESOURCE, owner=f"run of {self.name}", wait_seconds=0):
+                async with held_on_phone(self.phone.as_phone(), RESOURCE, say=say) as note:
                     yield note
 
         return held()
@@ -114,8 +125,8 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Host, Host]:
 async def abandoned(host: Host, phone: ShellPhone) -> LeaseNote:
     """A lease whose host is cut off: it neither ends it nor gives a sign."""
     async with host.holds(phone) as note:
-        phone.gone = True
-    phone.gone = False
+        host.phone.gone = True
+    host.phone.gone = False
     return note
 
 
@@ -127,7 +138,7 @@ def test_one_host_after_the_other(phone: ShellPhone, hosts: tuple[Host, Host]) -
                 numbers.append(note.number)
                 seen = await look(phone.as_phone())
                 assert seen.held
-                assert seen.holder.startswith(f"run of {host._folder.name} on ")
+                assert seen.holder.startswith(f"run of {host.name} on ")
                 assert await note.overtaken() is None
                 assert phone.names() == [str(note.number)]
             assert not (await look(phone.as_phone())).held
@@ -193,6 +204,8 @@ def test_a_host_without_a_sign_is_overtaken_and_finds_out(
             assert taken == (
                 "another run took the phone over: its lease had number 1, the one of now has 2"
             )
+            with pytest.raises(LeaseLostError, match="another run took the phone over"):
+                await first.phone.run("touch /data/local/tmp/not-any-more")
             await note.free()  # what is not its own any more stays
             assert await later.overtaken() is None
         assert await note.overtaken() == taken
@@ -278,11 +291,11 @@ def test_a_phone_that_does_not_answer_is_nobody_elses_for_a_while(
 ) -> None:
     async def main() -> None:
         async with hosts[0].holds(phone) as note:
-            phone.gone = True
+            hosts[0].phone.gone = True
             assert await note.overtaken() is None
             monkeypatch.setattr(lease_note, "EXPIRY_SECONDS", 0.0)
             assert "has not confirmed its lease for 0 s" in str(await note.overtaken())
-            phone.gone = False
+            hosts[0].phone.gone = False
             assert await note.overtaken() is None
 
     asyncio.run(main())
