@@ -42,6 +42,15 @@ class Setup:
     node_modules: Path = NODE_MODULES
     mark: Mark | None = None
 
+    @property
+    def label(self) -> str:
+        """What tells it from another one, in a word or two; empty: nothing, all is as installed."""
+        if self.mark is not None:
+            return f"{self.mark.by}-{self.mark.side}-{self.mark.round}"
+        browser = f"browser={self.browser}" if self.browser else ""
+        packages = f"packages={self.node_modules}" if self.node_modules != NODE_MODULES else ""
+        return f"{browser} {packages}".strip()
+
 
 AS_INSTALLED: Final = Setup()
 

@@ -1,46 +1,41 @@
 """The blocking face of the harness: what suites call. One laboratory a pytest process.
 
-It owns the event loop, the store, the local server and the device that is open, and it remembers
-the trials of this run, so that several tests can ask about one load without repeating it.
+It owns the event loop and the store, and it remembers the trials of this run, so that several tests
+can ask about one load without repeating it. Which device does the work, and whether that one is
+well, is `harness.leasing`; what is tried again, and what is not, is `harness.requested`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Self
 
 from harness.ab import AS_INSTALLED, Setup
-from harness.capabilities import (
-    ask_library,
-    refused_engines,
-    refused_question,
-    run_native_layer,
-)
-from harness.devices.base import BugReporter, DeviceLostError, TabLostError
-from harness.devices.lease import lease
+from harness.devices.base import BugReporter, TabLostError
 from harness.devices.places import Places, PlacesSettings
 from harness.emulation.limits import sweep
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.foresight import foresee
-from harness.models import find_model
-from harness.packages import packages_from
-from harness.probe.run import ProbeFailedError, run_probe
-from harness.runtimes import find_runtime
-from harness.trial import Probed, TrialSettings, memory_budget, probed, run_trial
+from harness.health_book import HealthBook
+from harness.keeping import Keeper
+from harness.leasing import Leasing
+from harness.model_files import ModelFiles
+from harness.native_work import NativeWork
+from harness.probing import Probing
+from harness.questions import Questions
+from harness.requested import Requested, Wanted
+from harness.trial import TrialSettings, memory_budget, run_trial
 from harness.verdict import judge
-from harness.web.server import serve
 from harness.weights.cache import ArtifactCache
-from harness.weights.variants import varied
-from results.record import Verdict
+from results.record import Verdict, WorkloadRecord
 from results.regressions.ab import marked
 from results.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -50,28 +45,22 @@ if TYPE_CHECKING:
     from harness.devices.android.binary.options import Asked, BinaryPlan
     from harness.devices.appium.asking import AskedApp
     from harness.devices.base import Device, HostFacts
+    from harness.leasing import Leased
     from harness.models import Workload
     from harness.probe.predict import MemoryBudget
     from harness.probe.report import ProbeReport
     from harness.profiles import Profile
-    from harness.web.server import Server
     from harness.weights.artifact import Artifact
-    from harness.weights.plan import Recipe
     from results.capability import Capability
     from results.claims import Outcome
     from results.record import Prediction, Record
     from results.response import Response
-
-T = TypeVar("T")
 
 # So many more tries for faults of the lab's own; they are no statement about the device.
 INFRA_RETRIES: Final = 1
 
 # After these a phone's own report may say more.
 DEATHLY: Final = frozenset({Verdict.OOM, Verdict.CRASH, Verdict.HANG, Verdict.INFRA})
-
-# What a disk answers when it takes no more evidence.
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +95,15 @@ class Laboratory:
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
         self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
-        self._probes: dict[tuple[str, Path | None, str | None], ProbeReport] = {}
-        self._apps: dict[tuple[str, AskedApp], Record] = {}
-        self._binaries: dict[tuple[str, BinaryPlan], dict[Asked, Record]] = {}
-        self._faults: dict[object, int] = {}
-        self._references: dict[tuple[str, str], list[float]] = {}
         self._cache = ArtifactCache()
-        self._places = Places(settings.places, say)
+        self._files = ModelFiles(self._cache, settings.artifact, self.say)
+        self._places = Places(settings.places, self.say)
+        self._keeper: Keeper
+        self._leasing: Leasing
+        self._requested: Requested
+        self._probing: Probing
+        self._questions: Questions
+        self._native: NativeWork
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
@@ -122,12 +113,42 @@ class Laboratory:
                 self._say(f"cleared what a killed run left: {line}")
             self._cache.sweep()
             try:
-                self._store = Store.open(self._settings.trial.results)
+                store = Store.open(self._settings.trial.results)
             except StoreError as error:
                 raise UserError(str(error), "free the disk, or choose another --results") from error
-            opened.callback(self._store.close)
+            opened.callback(store.close)
+            self._equip(store)
             self._cleanup = opened.pop_all()
         return self
+
+    def _equip(self, store: Store) -> None:
+        settings, trial = self._settings, self._settings.trial
+        self._keeper = Keeper(store)
+        book = HealthBook(trial.run_id, trial.attempt_id, self._keeper.event, self.say)
+        self._leasing = Leasing(
+            self._runner,
+            self._places,
+            trial,
+            book,
+            infra_retries=settings.infra_retries,
+            say=self.say,
+        )
+        self._requested = Requested(
+            trial,
+            self._leasing,
+            self._keeper,
+            failure_retries=settings.failure_retries,
+            say=self.say,
+        )
+        self._probing = Probing(trial, self._leasing, self.say)
+        self._questions = Questions(trial, self._leasing, self._keeper, self._cache)
+        self._native = NativeWork(
+            trial,
+            self._leasing,
+            self._requested,
+            infra_retries=settings.infra_retries,
+            say=self.say,
+        )
 
     def __exit__(
         self,
@@ -160,47 +181,11 @@ class Laboratory:
         Raises:
             ProbeFailedError: the probe gave no report.
         """
-        key = (profile.id, setup.browser, runtime)
-        while key not in self._probes:
-            try:
-                self._probes[key] = self._on_device(
-                    profile, lambda device, server: self._probe(device, server, runtime), setup
-                )
-            except ProbeFailedError as error:
-                # A lab that failed is nothing that the device did.
-                if not error.infra or not self._once_more(key, str(error)):
-                    raise
-        return self._probes[key]
+        return self._probing.report(profile, runtime, setup)
 
     def facts(self, profile: Profile) -> HostFacts:
         """What the harness can say of a device without a page."""
-
-        async def facts(device: Device, _: Server) -> HostFacts:
-            return await device.facts()
-
-        return self._on_device(profile, facts)
-
-    def _once_more(self, what: object, why: str) -> bool:
-        """Whether the budget allows another try after a fault of the lab; if so, it is told."""
-        self._faults[what] = self._faults.get(what, 0) + 1
-        if self._faults[what] > self._settings.infra_retries:
-            return False
-        self._say(f"the lab failed ({why}); once more")
-        return True
-
-    async def _probe(self, device: Device, server: Server, runtime: str | None) -> ProbeReport:
-        settings = self._settings.trial
-        asked = probed(find_runtime(runtime)) if runtime else Probed(("wasm", "webgpu"), None)
-        return await run_probe(
-            device,
-            server,
-            settings.results / "probes" / settings.run_id / device.profile.id,
-            budget_ms=settings.probe_budget_ms,
-            seed=settings.seed,
-            backends=asked.backends,
-            kernels=asked.kernels,
-            progress=self._say,
-        )
+        return self._leasing.insist(("facts", profile.id), profile, lambda at: at.device.facts())
 
     def foresee(self, profile: Profile, workload: Workload) -> Prediction:
         """What the probe says of a workload; nothing is made or loaded.
@@ -209,11 +194,12 @@ class Laboratory:
             ProbeFailedError: the probe gave no report.
         """
 
-        async def budget(device: Device, _: Server) -> MemoryBudget:
-            return memory_budget(profile, await device.facts())
+        async def budget(at: Leased) -> MemoryBudget:
+            return memory_budget(profile, await at.device.facts())
 
         report = self.probe(profile, runtime=workload.runtime)
-        return foresee(report, workload, self._on_device(profile, budget))
+        found = self._leasing.insist(("budget", profile.id), profile, budget)
+        return foresee(report, workload, found)
 
     def trials_of(self, profile: Profile, workload: Workload) -> list[Record]:
         """The trials of a workload so far in this run, its repeats too, oldest first."""
@@ -236,6 +222,8 @@ class Laboratory:
     ) -> Record:
         """One trial; run once, stored, and remembered for the rest of the run.
 
+        Where an earlier attempt of the run has its record already, that is the answer.
+
         Args:
             profile: the device.
             workload: what is asked of it.
@@ -246,36 +234,37 @@ class Laboratory:
         """
         offline = offline or self._settings.trial.offline
         key = (profile.id, workload, repeat, offline, setup)
-        while key not in self._trials:
-            record = self._on_device(
+        if key not in self._trials:
+            mark = setup.mark
+            wanted = Wanted(
                 profile,
-                lambda device, server: self._trial(device, server, workload, offline, report),
+                WorkloadRecord(**asdict(workload)),
                 setup,
+                repeat=repeat,
+                mark=setup.label,
+                offline=offline,
             )
-            if setup.mark is not None:
-                record = marked(record, setup.mark)
-            self._keep(record)
-            if record.verdict is Verdict.INFRA and self._once_more(key, record.explanation):
-                continue
-            self._trials[key] = record
+
+            async def run(at: Leased) -> Record:
+                record = await self._trial(at, workload, offline, report)
+                return record if mark is None else marked(record, mark)
+
+            self._trials[key] = self._requested.fulfil(wanted, run)
         return self._trials[key]
 
     async def _trial(
-        self,
-        device: Device,
-        server: Server,
-        workload: Workload,
-        offline: bool,
-        report: ProbeReport | None,
+        self, at: Leased, workload: Workload, offline: bool, report: ProbeReport | None
     ) -> Record:
+        device = at.device
+
         def say(text: str) -> None:
             self._say(f"{device.profile.id}: {text}")
 
         record = await run_trial(
             device,
             workload,
-            artifact_source=lambda recipe: self._artifact(workload, recipe),
-            server=server,
+            artifact_source=lambda recipe: self._files.of(workload, recipe),
+            server=at.server,
             settings=replace(self._settings.trial, offline=offline),
             report=report,
             progress=say,
@@ -299,40 +288,7 @@ class Laboratory:
         Raises:
             UserError: the app is not on the phone, or something that Appium needs is missing.
         """
-        from harness.devices.appium.native_app import run_native_app  # noqa: PLC0415 - an extra
-        from harness.devices.ios.apps import IosApp  # noqa: PLC0415 - an extra
-        from harness.devices.ios.native_app import run_ios_app  # noqa: PLC0415 - an extra
-
-        async def ask(device: Device, _: Server) -> Record:
-            if isinstance(asked.app, IosApp):
-                record, _said = await run_ios_app(
-                    device,
-                    asked.app,
-                    asked.question,
-                    results=self._settings.trial.results,
-                    run_id=self._settings.trial.run_id,
-                    progress=lambda text: self._say(f"{profile.id}: {text}"),
-                )
-                return record
-            result = await run_native_app(
-                device,
-                asked.app,
-                asked.question,
-                results=self._settings.trial.results,
-                run_id=self._settings.trial.run_id,
-                apk=asked.apk,
-                progress=lambda text: self._say(f"{profile.id}: {text}"),
-            )
-            return result.record
-
-        key = (profile.id, asked)
-        while key not in self._apps:
-            record = self._on_device(profile, ask)
-            self._keep(record)
-            if record.verdict is Verdict.INFRA and self._once_more(key, record.explanation):
-                continue
-            self._apps[key] = record
-        return self._apps[key]
+        return self._native.ask_app(profile, asked)
 
     def run_binary(self, profile: Profile, plan: BinaryPlan) -> dict[Asked, Record]:
         """The user's program on a phone, once for each case; stored, and remembered.
@@ -340,23 +296,7 @@ class Laboratory:
         Raises:
             UserError: the program is none for this phone.
         """
-        from harness.devices.android.binary.trials import run_plan  # noqa: PLC0415 - an extra
-
-        async def run(device: Device, _: Server) -> dict[Asked, Record]:
-            return await run_plan(
-                device,
-                plan,
-                run_id=self._settings.trial.run_id,
-                results=self._settings.trial.results,
-                keep=self._keep,
-                retries=self._settings.infra_retries,
-                say=lambda text: self._say(f"{profile.id}: {text}"),
-            )
-
-        key = (profile.id, plan)
-        if key not in self._binaries:
-            self._binaries[key] = self._on_device(profile, run)
-        return self._binaries[key]
+        return self._native.run_binary(profile, plan)
 
     def ask(
         self,
@@ -380,13 +320,13 @@ class Laboratory:
             TabLostError: the page died or did not answer; the message says which.
         """
 
-        async def work(device: Device, server: Server) -> JsonValue:
+        async def work(at: Leased) -> JsonValue:
             if files is not None:
-                server.publish("files", files)
+                at.server.publish("files", files)
             timeline = Timeline()
-            folder = self._settings.trial.results / "pages" / self._settings.trial.run_id
-            async with device.session(timeline, folder / device.profile.id) as session:
-                tab = await session.open_tab(f"{server.url}/page/limits.html", lambda _: None)
+            folder = self._leasing.folder("pages", at.held)
+            async with at.device.session(timeline, folder) as session:
+                tab = await session.open_tab(f"{at.server.url}/page/limits.html", lambda _: None)
                 try:
                     return await tab.call(function, argument, within=within)
                 except TabLostError as error:
@@ -394,25 +334,11 @@ class Laboratory:
                     judged = judge(timeline.items)
                     raise TabLostError(f"{error} ({judged.explanation})") from error
 
-        return self._on_device(profile, work)
-
-    def _keep(self, record: Record) -> None:
-        try:
-            self._store.add(record)
-        except StoreError as error:
-            raise UserError(
-                f"the record of trial {record.trial_id} cannot be stored: {error}",
-                "free the disk; the trial must be run again",
-            ) from error
+        return self._leasing.insist(("ask", profile.id, function), profile, work)
 
     def keep(self, finding: Outcome | Response) -> None:
         """Store what follows from several trials; it is on disk when this returns."""
-        try:
-            self._store.add_finding(finding)
-        except StoreError as error:
-            raise UserError(
-                f"a finding cannot be stored: {error}", "free the disk, and run again"
-            ) from error
+        self._keeper.finding(finding)
 
     def capability(self, profile: Profile, question: Question) -> Capability:
         """What a library can do on a device: asked, judged, and stored.
@@ -420,138 +346,16 @@ class Laboratory:
         Raises:
             UserError: an artifact cannot be made, or the store cannot be written.
         """
-        artifact = question.artifact(self._cache)
-        reference = self._reference(profile, question, artifact) if question.tolerance else []
-        found, _ = self._on_device(
-            profile,
-            lambda device, server: ask_library(
-                device,
-                server,
-                question,
-                artifact=artifact,
-                run_id=self._settings.trial.run_id,
-                results=self._settings.trial.results,
-                reference=reference,
-            ),
-        )
-        self.keep_capability(found)
-        return found
-
-    def _reference(
-        self, profile: Profile, question: Question, artifact: Artifact | None
-    ) -> list[float]:
-        """The output of the native engine, a capability of its own; once a device and artifact."""
-        if artifact is None:
-            return []
-        key = (profile.id, artifact.key)
-        if key not in self._references:
-            found, self._references[key] = self._on_device(
-                profile,
-                lambda device, _: run_native_layer(
-                    device, question, artifact, self._settings.trial.run_id
-                ),
-            )
-            self.keep_capability(found)
-        return self._references[key]
+        return self._questions.ask(profile, question)
 
     def refused(self, profile: Profile, question: Question, reason: str) -> Capability:
         """A question that is not asked, since the browser lacks what it takes; stored."""
-        found = self._on_device(
-            profile,
-            lambda device, _: refused_question(
-                device, question, reason, self._settings.trial.run_id
-            ),
-        )
-        self.keep_capability(found)
-        return found
+        return self._questions.refused(profile, question, reason)
 
     def refusals(self, profile: Profile) -> list[Capability]:
         """The engines that the probe rules out on a device for every model, and why; stored."""
-        report = self.probe(profile)
-        found = self._on_device(
-            profile,
-            lambda device, _: refused_engines(device, report, self._settings.trial.run_id),
-        )
-        for capability in found:
-            self.keep_capability(capability)
-        return found
+        return self._questions.refusals(profile, self.probe(profile))
 
     def keep_capability(self, capability: Capability) -> None:
         """Store a capability; it is on disk when this returns."""
-        try:
-            self._store.add_capability(capability)
-        except StoreError as error:
-            raise UserError(
-                f"a capability cannot be stored: {error}", "free the disk, and run again"
-            ) from error
-
-    def _artifact(self, workload: Workload, recipe: Recipe) -> Artifact:
-        if self._settings.artifact is not None:
-            if workload.variant:
-                raise UserError(
-                    f"--artifact is one file, and {workload} needs another", "leave it out"
-                )
-            return self._settings.artifact
-        asked = varied(recipe, workload.variant)
-        return self._cache.ensure(find_model(workload.model), asked, self._making())
-
-    def _making(self) -> Callable[[int, int], None]:
-        """Progress of a writer, told once every tenth."""
-        told = -1
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The loop stands still while a file is written: Ctrl-C would have to wait for it.
-                raise asyncio.CancelledError
-            tenth = 10 * done // total if total else 10
-            if tenth > told:
-                told = tenth
-                self._say(f"making the model file: {done >> 20} of {total >> 20} MiB")
-
-        return progress
-
-    def _on_device(
-        self,
-        profile: Profile,
-        work: Callable[[Device, Server], Coroutine[Any, Any, T]],
-        setup: Setup = AS_INSTALLED,
-    ) -> T:
-        """Find the device, lease it, open it, run `work`, close it.
-
-        A device that is lost outside of a load says nothing: the work is done once more.
-        """
-        while True:
-            try:
-                return self._on_leased_device(profile, work, setup)
-            except DeviceLostError as error:
-                if not self._once_more((profile.id, work.__qualname__), str(error)):
-                    raise
-            except OSError as error:
-                if error.errno not in _DISK:
-                    raise
-                raise UserError(
-                    f"{error.filename or self._settings.trial.results}: {error.strerror}",
-                    "free the disk, or choose another --results",
-                ) from error
-
-    def _on_leased_device(
-        self,
-        profile: Profile,
-        work: Callable[[Device, Server], Coroutine[Any, Any, T]],
-        setup: Setup,
-    ) -> T:
-        places = {
-            place.resource: place for place in self._runner.run(self._places.of(profile, setup))
-        }
-
-        async def run(resource: str) -> T:
-            with packages_from(setup.node_modules):
-                async with serve() as server, places[resource].open() as device:
-                    return await work(device, server)
-
-        run_id = self._settings.trial.run_id
-        owner = f"run {run_id}"
-        with lease(*places, owner=owner, run_id=run_id, on_wait=self._say) as held:
-            return self._runner.run(run(held.resource))
+        self._keeper.capability(capability)

@@ -76,6 +76,11 @@ class DeviceState(Part):
     seen_at: AwareDatetime | None = None
 
 
+def phone_resource(serial: str) -> str:
+    """What the lease of a phone is taken on."""
+    return "phone-" + re.sub(r"[^A-Za-z0-9.-]", "_", serial)
+
+
 def load(resource: str) -> DeviceState:
     """The state of one device; one that nothing is known of is ready.
 
@@ -121,6 +126,14 @@ def change(resource: str, how: Callable[[DeviceState], DeviceState]) -> DeviceSt
             f"free the disk, or mend the rights of {path.parent}",
         ) from error
     return after
+
+
+def forget(resource: str) -> None:
+    """Nothing is known of a device any more: it was a virtual one, and has ended.
+
+    Its lock stays: somebody may be about to take it.
+    """
+    _path(resource).unlink(missing_ok=True)
 
 
 def _read(path: Path, resource: str) -> DeviceState:

@@ -8,19 +8,22 @@ starts and ends. An iOS profile is a device behind an Appium server.
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from harness.devices.base import DeviceLostError
 from harness.devices.browsers import find_browser
 from harness.devices.desktop import DesktopDevice
+from harness.devices.device_state import forget, load, phone_resource
+from harness.devices.recovery import Bounds
 from harness.emulation.limits import find_limiter
 from harness.errors import UserError
 from harness.profiles import BrowserSection
+from results.table import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +33,10 @@ if TYPE_CHECKING:
     from harness.devices.android.adb import Adb
     from harness.devices.base import Device
     from harness.devices.power_cycle import PowerCycle
+    from harness.devices.recovery import Rung
     from harness.emulation.phone.faults import FaultPlan
     from harness.emulation.phone.start import VirtualPhone
     from harness.profiles import Profile
-
-# How long a phone that was lost may take to come back: a reboot takes most of this.
-RETURN_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,14 @@ class Place:
     Attributes:
         resource: what the lease is taken on.
         open: opens the device, once the lease is held.
+        rungs: how it is helped, the gentlest way first.
+        away: why it cannot be opened as it is: it was there, and is not now.
     """
 
     resource: str
     open: Callable[[], AbstractAsyncContextManager[Device]]
+    rungs: tuple[Rung, ...] = ()
+    away: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class PlacesSettings:
         work: where virtual phones keep their logs.
         faults: what happens to virtual phones meanwhile.
         power_cycle: the command that switches the power of phones off and on.
+        bounds: how long each way to help a phone may take.
     """
 
     emulate: bool = False
@@ -68,6 +74,7 @@ class PlacesSettings:
     work: Path = Path("tierlab-results/phones")
     faults: FaultPlan | None = None
     power_cycle: PowerCycle | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def unusable(profile: Profile, settings: PlacesSettings) -> str | None:
@@ -134,6 +141,16 @@ def _unusable_phone(profile: Profile, settings: PlacesSettings) -> str | None:
     return None
 
 
+def expected(profile: Profile, settings: PlacesSettings) -> bool:
+    """Whether the one phone that is asked for is known to be of a profile, attached or not.
+
+    One that is away can be helped: a run that asks for it need not end before it was tried.
+    """
+    if settings.serial is None or settings.emulate or profile.kind != "android":
+        return False
+    return load(phone_resource(settings.serial)).profile == profile.id
+
+
 class Places:
     """The devices of one laboratory. What it starts ends with `close`.
 
@@ -148,14 +165,14 @@ class Places:
         self._started = AsyncExitStack()
         self._adb: Adb | None = None
         self._virtual: dict[str, VirtualPhone] = {}
-        self._known: dict[str, str] = {}
+        self._known: dict[str, dict[str, None]] = {}  # serials by profile, in their order
 
     async def close(self) -> None:
         """End what was started."""
         await self._started.aclose()
 
     async def of(self, profile: Profile, setup: Setup) -> list[Place]:
-        """The live devices that a profile stands for, the best first; at least one.
+        """The live devices that a profile stands for, and phones that were; at least one.
 
         Raises:
             UserError: there is none; the message says why, and what to do.
@@ -164,65 +181,57 @@ class Places:
             case "desktop":
                 return [Place("machine", lambda: DesktopDevice(profile, setup.browser))]
             case "android":
-                return await self._phones(profile)
+                if self._settings.emulate:
+                    return [await self._virtual_phone(profile)]
+                return await self._attached(profile)
             case "ios":
                 from harness.devices.ios.device import open_ios  # noqa: PLC0415 - an extra
 
                 return [Place(f"ios-{profile.id}", lambda: open_ios(profile))]
 
-    async def _phones(self, profile: Profile) -> list[Place]:
-        serials = (
-            [await self._virtual_phone(profile)]
-            if self._settings.emulate
-            else await self._attached(profile)
-        )
-        return [self._phone(profile, serial) for serial in serials]
-
-    def _phone(self, profile: Profile, serial: str) -> Place:
+    def _phone(self, profile: Profile, adb: Adb, serial: str, *, away: str | None = None) -> Place:
         from harness.devices.android.device import AndroidDevice  # noqa: PLC0415 - an extra
+        from harness.devices.android.rungs import phone_rungs  # noqa: PLC0415 - an extra
 
-        if self._adb is None:
-            raise RuntimeError("a phone without an adb server")
-        adb = self._adb
+        phone = adb.phone(serial)
         return Place(
-            "phone-" + re.sub(r"[^A-Za-z0-9.-]", "_", serial),
-            lambda: AndroidDevice(profile, adb, adb.phone(serial)),
+            phone_resource(serial),
+            lambda: AndroidDevice(profile, adb, phone),
+            phone_rungs(phone, self._settings.power_cycle, self._settings.bounds),
+            away,
         )
 
-    async def _attached(self, profile: Profile) -> list[str]:
-        """The serials of the attached phones that match."""
+    async def _attached(self, profile: Profile) -> list[Place]:
+        """The attached phones that match, and those that did and are away."""
         from harness.devices.android.discovery import find_phones  # noqa: PLC0415 - an extra
 
-        adb = await self._server()
-        known = self._known.get(profile.id)
+        adb, serial = await self._server(), self._settings.serial
+        known = self._known.setdefault(profile.id, {})
+        if serial is not None and expected(profile, self._settings):
+            known.setdefault(serial)
         try:
-            found = await find_phones(adb, profile, serial=self._settings.serial)
-        except UserError:
-            # One that was there before may be on its way back: from a reboot, or a loose cable.
-            if known is None or not await self._returns(adb, known):
-                self._known.pop(profile.id, None)  # what comes next need not wait for it again
+            found = [one.serial for one in await find_phones(adb, profile, serial=serial)]
+            why = f"adb does not see it as a {profile.name} any more"
+        except UserError as error:
+            if not known:
                 raise
-            found = await find_phones(adb, profile, serial=self._settings.serial)
-        self._known[profile.id] = found[0].serial
-        return [phone.serial for phone in found]
+            found, why = [], plain(error.problem)
+        known |= dict.fromkeys(found)
+        attached = [self._phone(profile, adb, each) for each in found]
+        gone = [each for each in known if each not in found]
+        return attached + [self._phone(profile, adb, each, away=why) for each in gone]
 
-    async def _returns(self, adb: Adb, serial: str) -> bool:
-        self._say(f"{serial} is gone; waiting up to {RETURN_SECONDS:.0f} s for it")
-        return await adb.phone(serial).wait_until_back(within=RETURN_SECONDS)
-
-    async def _virtual_phone(self, profile: Profile) -> str:
-        """The address of this run's virtual phone of a profile, started at the first call."""
+    async def _virtual_phone(self, profile: Profile) -> Place:
+        """This run's virtual phone of a profile, started at the first call."""
+        from harness.devices.android.states import READY  # noqa: PLC0415 - an extra
         from harness.emulation.phone.start import virtual_phone  # noqa: PLC0415
 
         adb = await self._server()
         phone = self._virtual.get(profile.id)
         if phone is not None and phone.alive:
-            if not await adb.phone(phone.address).wait_until_back(within=RETURN_SECONDS):
-                raise UserError(
-                    f"the virtual {profile.name} does not come back at {phone.address}",
-                    "see its log among the run's raw evidence",
-                )
-            return phone.address
+            state = await self._state(adb, phone.address)
+            away = None if state == READY else f"adb calls it {state}"
+            return self._phone(profile, adb, phone.address, away=away)
         self._say(f"starting a virtual {profile.name}")
         phone = await self._started.enter_async_context(
             virtual_phone(
@@ -231,13 +240,23 @@ class Places:
         )
         for lack in phone.missing:
             self._say(f"{profile.id}: this host does not permit {lack}")
+        # Another one that is known by this address has ended, and so will this one.
+        forget(phone_resource(phone.address))
+        self._started.callback(forget, phone_resource(phone.address))
         await adb.connect(phone.address)
         self._started.push_async_callback(adb.disconnect, phone.address)
         if self._settings.faults is not None:
             playing = asyncio.create_task(self._play(self._settings.faults, phone))
             self._started.push_async_callback(_cancelled, playing)
         self._virtual[profile.id] = phone
-        return phone.address
+        return self._phone(profile, adb, phone.address)
+
+    async def _state(self, adb: Adb, serial: str) -> str:
+        """The state of a phone in adb's words, or that there is none."""
+        try:
+            return await adb.state_of(serial) or "gone"
+        except DeviceLostError as error:  # the server itself
+            return f"nothing: {error}"
 
     async def _play(self, faults: FaultPlan, phone: VirtualPhone) -> None:
         try:

@@ -33,6 +33,19 @@ class Finding:
     waits: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds that each rung may take, the return of the device included.
+
+    A phone that crashed boots by itself: the first rung waits for that as well.
+    """
+
+    reconnect: float = 120.0
+    restart: float = 60.0
+    reboot: float = 240.0
+    power_cycle: float = 240.0
+
+
 class RungFailedError(Exception):
     """A rung could not be climbed; `str()` says why, and what to do, in one line."""
 

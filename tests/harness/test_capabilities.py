@@ -34,6 +34,7 @@ from harness.weights.cache import ArtifactCache
 from harness.weights.onnx.transformers_js import TransformersJsRecipe
 from harness.weights.writing import write
 from results.record import Verdict
+from results.store import Store
 from tests.harness.weights.onnx.native import greedy
 
 if TYPE_CHECKING:
@@ -243,12 +244,14 @@ def test_where_only_webgl_works_a_trial_is_unsupported_and_downloads_nothing(
     monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
     settings = TrialSettings(run_id="run", results=tmp_path / "results", probe_budget_ms=200)
     profile = PROFILES["desktop-webgl-only"]
+    with Store.open(settings.results) as store:
+        store.start_run("run", "a command")
     with Laboratory(LaboratorySettings(settings)) as laboratory:
-        laboratory._store.start_run("run", "a command")
         workload = Workload("gemma-2b", "int4", "onnxruntime-web/wasm", 16, 8)
         record = laboratory.trial(profile, workload)
         refused = laboratory.refusals(profile)
-        kept = laboratory._store.capabilities(run_id="run")
+    with Store.open(settings.results) as store:
+        kept = store.capabilities(run_id="run")
     assert record.verdict is Verdict.UNSUPPORTED
     assert record.explanation == "the browser has no WebAssembly SIMD"
     assert record.artifact is None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock, Timeout
 
-from harness import laboratory
+from harness import laboratory, probing
 from harness.ab import Setup
 from harness.devices import places
 from harness.devices.base import DeviceLostError
@@ -189,10 +189,10 @@ def test_a_probe_is_tried_again_where_the_lab_failed(
     async def fail(*_: object, **__: object) -> None:
         raise ProbeFailedError("no report", infra=infra)
 
-    monkeypatch.setattr(laboratory, "run_probe", fail)
+    monkeypatch.setattr(probing, "run_probe", fail)
     with bench.open() as lab, pytest.raises(ProbeFailedError):
         lab.probe(DESKTOP)
-    assert len(bench.opened) == tries
+    assert len(bench.opened) == tries + (tries - 1)  # a health check before each further try
 
 
 class Reporter(FakeDevice):
@@ -252,7 +252,7 @@ def test_a_trial_of_another_setup_is_another_trial_and_says_so(bench: Bench) -> 
         other = lab.trial(DESKTOP, WORKLOAD, setup=setup)
         assert lab.trial(DESKTOP, WORKLOAD, setup=setup) is other
     assert (other.trial_id, mark_of(other)) == ("b", setup.mark)
-    assert bench.browsers == [None, Path("/b"), Path("/b")]
+    assert bench.browsers == [None, Path("/b"), Path("/b"), Path("/b")]  # and a health check
     with Store.open(bench.folder / "results") as store:
         marks = {r.trial_id: mark_of(r) for r in store.records()}
     assert marks == {"installed": None, "spoiled": setup.mark, "b": setup.mark}
@@ -332,7 +332,7 @@ def test_an_interrupt_lets_the_machine_go(bench: Bench) -> None:
 def test_the_users_own_file_is_taken_as_it_is(bench: Bench) -> None:
     own = artifact()
     with bench.open(artifact=own) as lab:
-        assert lab._artifact(WORKLOAD, OnnxRecipe()) is own
+        assert lab._files.of(WORKLOAD, OnnxRecipe()) is own
 
 
 def test_a_made_file_is_asked_of_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +360,7 @@ def test_the_writing_of_a_file_stops_when_the_trial_is_cancelled(bench: Bench) -
         raise AssertionError("it went on")
 
     with bench.open() as lab, pytest.raises(asyncio.CancelledError):
-        lab._runner.run(write(lab._making()))
+        lab._runner.run(write(lab._files.making()))
 
 
 def test_what_a_killed_run_left_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,14 +416,14 @@ def test_a_variant_is_asked_of_the_cache(bench: Bench, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("harness.weights.cache.ArtifactCache.ensure", ensure)
     with bench.open() as lab:
-        lab._artifact(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
-        lab._artifact(WORKLOAD, OnnxRecipe("int8"))
+        lab._files.of(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
+        lab._files.of(WORKLOAD, OnnxRecipe("int8"))
     assert asked == [OnnxRecipe("int8", zero_share=0.2), OnnxRecipe("int8")]
 
 
 def test_the_users_own_file_has_no_variants(bench: Bench) -> None:
     with bench.open(artifact=artifact()) as lab, pytest.raises(UserError, match="--artifact is"):
-        lab._artifact(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
+        lab._files.of(replace(WORKLOAD, variant="pruned-20"), OnnxRecipe("int8"))
 
 
 def test_what_is_foreseen_takes_a_probe_and_no_load(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from harness.devices.android.failures import (
@@ -22,10 +22,9 @@ from harness.devices.android.wire import ServerLostError
 from harness.devices.recovery import Rung, RungFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from harness.devices.android.phone import Phone
     from harness.devices.power_cycle import PowerCycle
+    from harness.devices.recovery import Bounds
 
 _TCP: Final = re.compile(r".+:(?P<port>[0-9]{1,5})")
 # Wireless debugging names its phones so; it has no port that a daemon could be restarted on.
@@ -34,40 +33,16 @@ _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Seconds that each rung may take, the return of the phone included.
-
-    A phone that crashed boots by itself: the first rung waits for that as well.
-    """
-
-    reconnect: float = 120.0
-    restart: float = 60.0
-    reboot: float = 240.0
-    power_cycle: float = 240.0
-
-
-def phone_rungs(
-    phone: Phone, hook: PowerCycle | None, bounds: Bounds = Bounds()
-) -> tuple[Rung, ...]:
+def phone_rungs(phone: Phone, hook: PowerCycle | None, bounds: Bounds) -> tuple[Rung, ...]:
     """The ladder of one phone; the power only where there is a command for it."""
-
-    def rung(name: str, seconds: float, climb: Callable[[], Awaitable[str]]) -> Rung:
-        return Rung(name, seconds, climb)
-
-    async def power_cycle() -> str:
-        assert hook is not None
-        said = await hook.run(phone.serial)
-        return f"{said}; {await _returned(phone)}"
-
-    rungs = [
-        rung("reconnect", bounds.reconnect, lambda: reconnect(phone)),
-        rung("restart of its adb daemon", bounds.restart, lambda: restart_daemon(phone)),
-        rung("reboot", bounds.reboot, lambda: reboot(phone)),
-    ]
-    if hook is not None:
-        rungs.append(rung("power cycle", bounds.power_cycle, power_cycle))
-    return tuple(rungs)
+    rungs = (
+        Rung("reconnect", bounds.reconnect, partial(reconnect, phone)),
+        Rung("restart of its adb daemon", bounds.restart, partial(restart_daemon, phone)),
+        Rung("reboot", bounds.reboot, partial(reboot, phone)),
+    )
+    if hook is None:
+        return rungs
+    return (*rungs, Rung("power cycle", bounds.power_cycle, partial(cycle_power, phone, hook)))
 
 
 async def reconnect(phone: Phone) -> str:
@@ -110,6 +85,16 @@ async def reboot(phone: Phone) -> str:
         if now is None:
             await phone.wait_until_back(within=_ANSWER_SECONDS)
     return await _returned(phone)
+
+
+async def cycle_power(phone: Phone, hook: PowerCycle) -> str:
+    """Take the phone's power away and give it back.
+
+    Raises:
+        RungFailedError: the command fails.
+    """
+    said = await hook.run(phone.serial)
+    return f"{said}; {await _returned(phone)}"
 
 
 async def _returned(phone: Phone) -> str:

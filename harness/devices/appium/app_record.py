@@ -59,6 +59,19 @@ class Circumstances:
     at_rest: bool | None = None
 
 
+def workload_of(app: App, model: AppModel, question: Question) -> WorkloadRecord:
+    """What is asked of a device, as records have it."""
+    return WorkloadRecord(
+        model=model.model,
+        quantisation=model.quantisation,
+        runtime=app.runtime,
+        prompt_tokens=app.prompt_tokens or question.prompt_tokens,
+        output_tokens=app.output_tokens or question.output_tokens,
+        source=SOURCE,
+        variant=model.backend,
+    )
+
+
 def record_of(
     what: Circumstances,
     timeline: Timeline,
@@ -80,15 +93,7 @@ def record_of(
         run_id=run_id,
         started_at=started_at,
         device=device_record(what.device, host),
-        workload=WorkloadRecord(
-            model=model.model,
-            quantisation=model.quantisation,
-            runtime=app.runtime,
-            prompt_tokens=app.prompt_tokens or what.question.prompt_tokens,
-            output_tokens=app.output_tokens or what.question.output_tokens,
-            source=SOURCE,
-            variant=model.backend,
-        ),
+        workload=workload_of(app, model, what.question),
         artifact=None,
         conditions=Conditions(
             harness_version=harness_version(),

@@ -12,9 +12,10 @@ from harness.devices.android import discovery, private
 from harness.devices.android.adb import Adb
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.discovery import Found
-from harness.devices.android.phone import Phone
 from harness.devices.desktop import DesktopDevice
-from harness.devices.places import Places, PlacesSettings, unusable
+from harness.devices.device_state import Condition, DeviceState, change, load_all
+from harness.devices.places import Places, PlacesSettings, expected, unusable
+from harness.devices.power_cycle import PowerCycle
 from harness.emulation.phone import start
 from harness.emulation.phone.faults import Fault, FaultPlan
 from harness.errors import UserError
@@ -56,14 +57,13 @@ class Lab:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.attached: list[list[Found]] = []
-        self.comes_back = True
-        self.waited = 0
+        self.state: str | None = "device"
         self.said: list[str] = []
         self.connected: list[str] = []
         self.phones: list[VirtualPhone] = []
         self.servers = 0
         monkeypatch.setattr(discovery, "find_phones", self._find_phones)
-        monkeypatch.setattr(Phone, "wait_until_back", self._wait_until_back())
+        monkeypatch.setattr(Adb, "state_of", self._state_of())
         monkeypatch.setattr(Adb, "ensure_server", self._nothing())
         monkeypatch.setattr(Adb, "connect", self._connect(self.connected.append))
         monkeypatch.setattr(Adb, "disconnect", self._connect(self.connected.remove))
@@ -76,13 +76,11 @@ class Lab:
             raise UserError("adb sees no phone", "attach one")
         return found
 
-    def _wait_until_back(self) -> Callable[..., Awaitable[bool]]:
-        async def wait(_: Phone, *, within: float) -> bool:
-            assert within > 0
-            self.waited += 1
-            return self.comes_back
+    def _state_of(self) -> Callable[..., Awaitable[str | None]]:
+        async def state_of(_: Adb, __: str) -> str | None:
+            return self.state
 
-        return wait
+        return state_of
 
     @staticmethod
     def _nothing() -> Callable[..., Awaitable[None]]:
@@ -124,7 +122,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path))
     return Lab(monkeypatch)
 
 
@@ -151,30 +150,41 @@ def test_each_phone_of_a_profile_is_a_place_that_is_leased_by_its_serial(lab: La
     assert device.phone.serial == "10.0.0.7:5555"
 
 
-def test_a_phone_that_was_there_is_waited_for(lab: Lab) -> None:
-    lab.attached = [[Found("1A2B", {})], [], [Found("1A2B", {})]]
-    _, found = lab.run(PlacesSettings(), of(PIXEL), of(PIXEL))
-    assert resources(found) == ["phone-1A2B"]
-    assert lab.waited == 1
-    assert any("1A2B is gone" in line for line in lab.said)
+def test_a_phone_that_was_there_is_a_place_to_be_healed(lab: Lab) -> None:
+    both = [Found("1A2B", {}), Found("2B3C", {})]
+    lab.attached = [both, both[1:], []]
+    _, one, none = lab.run(PlacesSettings(), of(PIXEL), of(PIXEL), of(PIXEL))
+    assert resources(one) == ["phone-2B3C", "phone-1A2B"]
+    assert [place.away for place in one] == [
+        None,
+        "adb does not see it as a Google Pixel 7 any more",
+    ]
+    assert [place.away for place in none] == ["adb sees no phone"] * 2
+    assert [rung.name for rung in one[1].rungs] == [
+        "reconnect",
+        "restart of its adb daemon",
+        "reboot",
+    ]
 
 
-def test_a_phone_that_was_never_there_is_not_waited_for(lab: Lab) -> None:
+def test_a_phone_that_was_never_there_is_none(lab: Lab) -> None:
     lab.attached = [[]]
     with pytest.raises(UserError, match="adb sees no phone"):
         lab.run(PlacesSettings(), of(PIXEL))
-    assert lab.waited == 0
 
 
-def test_a_phone_that_does_not_come_back_is_waited_for_once(lab: Lab) -> None:
-    lab.attached, lab.comes_back = [[Found("1A2B", {})], [], []], False
-
-    async def gone(found: Places) -> None:
-        with pytest.raises(UserError, match="adb sees no phone"):
-            await found.of(PIXEL, AS_INSTALLED)
-
-    lab.run(PlacesSettings(), of(PIXEL), gone, gone)
-    assert lab.waited == 1
+def test_a_phone_that_is_asked_for_and_known_is_a_place_although_it_is_away(lab: Lab) -> None:
+    settings = PlacesSettings(serial="1A2B", power_cycle=PowerCycle(("true",)))
+    lab.attached = [[]]
+    assert not expected(PIXEL, settings)
+    change("phone-1A2B", lambda state: state.model_copy(update={"profile": "pixel7"}))
+    assert expected(PIXEL, settings)
+    assert not expected(PROFILES["pixel8"], settings)
+    (found,) = lab.run(settings, of(PIXEL))
+    assert [(place.resource, place.away) for place in found] == [
+        ("phone-1A2B", "adb sees no phone")
+    ]
+    assert found[0].rungs[-1].name == "power cycle"
 
 
 def test_a_virtual_phone_is_started_once_on_a_server_of_its_own(lab: Lab) -> None:
@@ -200,10 +210,24 @@ def test_a_virtual_phone_that_ended_is_replaced(lab: Lab) -> None:
     assert resources(found) == ["phone-127.0.0.1_2"]
 
 
-def test_a_virtual_phone_that_hangs_is_told(lab: Lab) -> None:
-    lab.comes_back = False
-    with pytest.raises(UserError, match="virtual Google Pixel 7 does not come back"):
-        lab.run(PlacesSettings(emulate=True), of(PIXEL), of(PIXEL))
+def test_a_virtual_phone_that_is_gone_is_to_be_healed(lab: Lab) -> None:
+    lab.state = None
+    _, (found,) = lab.run(PlacesSettings(emulate=True), of(PIXEL), of(PIXEL))
+    assert found.away == "adb calls it gone"
+
+
+def test_nothing_is_known_of_a_virtual_phone_before_and_after_its_run(lab: Lab) -> None:
+    def ill(state: DeviceState) -> DeviceState:
+        return state.model_copy(update={"condition": Condition.UNHEALTHY})
+
+    change("phone-127.0.0.1_1", ill)
+
+    async def fall_ill(_: Places) -> None:
+        assert load_all() == []
+        change("phone-127.0.0.1_1", ill)
+
+    lab.run(PlacesSettings(emulate=True), of(PIXEL), fall_ill)
+    assert load_all() == []
 
 
 def test_faults_happen_to_each_virtual_phone(lab: Lab) -> None:
