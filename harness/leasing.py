@@ -10,17 +10,18 @@ into quarantine, and the next is tried.
 from __future__ import annotations
 
 import errno
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.ab import AS_INSTALLED
-from harness.devices.base import DeviceLostError
+from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
 from harness.devices.checkup import CHECK_SECONDS, check_up
 from harness.devices.device_state import load
 from harness.devices.health import admitted, needs_check
-from harness.devices.lease import lease
+from harness.devices.lease import WAIT_SECONDS, lease
 from harness.devices.recovery import recover
 from harness.errors import UserError
 from harness.packages import packages_from
@@ -47,6 +48,9 @@ T = TypeVar("T")
 _DISK: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 )
+
+# A phone that another host holds tells nobody when it becomes free.
+ELSEWHERE_SECONDS: Final = 10.0
 
 
 class NoDeviceError(DeviceLostError):
@@ -141,24 +145,47 @@ class Leasing:
         Raises:
             NoDeviceError: none may be used now, and why.
             DeviceLostError: it was lost meanwhile, and is marked.
+            LeaseLostError: another host has it now; that is no fault of the device.
             UserError: something that the user must mend.
         """
+        elsewhere: dict[str, HeldElsewhereError] = {}
+        until = time.monotonic() + WAIT_SECONDS
         while True:
             places = {p.resource: p for p in self._candidates(profile, setup)}
             owner = f"run {self._settings.run_id}"
-            with lease(
-                *places, owner=owner, run_id=self._settings.run_id, on_wait=self._say
-            ) as held:
+            free = [resource for resource in places if resource not in elsewhere]
+            if not free:
+                self._wait_for_another_host(elsewhere, until)
+                elsewhere.clear()
+                continue
+            with lease(*free, owner=owner, run_id=self._settings.run_id, on_wait=self._say) as held:
                 place = places[held.resource]
                 if not self._is_fit(profile, place, held):
                     continue  # it is in quarantine now
                 try:
                     return self._runner.run(self._work(place, held, work, setup))
+                except HeldElsewhereError as error:
+                    elsewhere[held.resource] = error
+                except LeaseLostError:
+                    raise
                 except DeviceLostError as error:
                     self._book.fault(held.resource, str(error))
                     raise
                 except OSError as error:
                     raise self._explained(error) from error
+
+    def _wait_for_another_host(
+        self, elsewhere: dict[str, HeldElsewhereError], until: float
+    ) -> None:
+        """Wait a little for phones that other hosts hold; their leases here are given back."""
+        told = "; ".join(f"{resource}: {error.problem}" for resource, error in elsewhere.items())
+        if time.monotonic() >= until:
+            raise UserError(
+                f"{told}, and stayed so for {WAIT_SECONDS:.0f} s",
+                "wait for that run to end, or end it there",
+            )
+        self._say(f"waiting for another host: {told}")
+        time.sleep(ELSEWHERE_SECONDS)
 
     def fault(self, at: Leased, reason: str) -> None:
         """The lab failed while a device worked: before its next job it is checked."""

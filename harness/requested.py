@@ -185,7 +185,8 @@ class Requested:
         tries.last = record.trial_id
         if record.verdict is Verdict.INFRA:
             tries.cause = "infra"
-            self._leasing.fault(at, record.explanation)
+            if record.cause != "lease-lost":  # nothing is wrong with what another host took
+                self._leasing.fault(at, record.explanation)
         elif record.states:
             self._leasing.success(at)
         return record

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from harness.devices.base import Answering, DeviceLostError, TabLostError
+from harness.devices.base import Answering, DeviceLostError, HeldElsewhereError, TabLostError
 from harness.devices.recovery import Finding
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -49,6 +49,8 @@ async def check_up(
             return await _examine(device, folder)
     except TimeoutError:
         return Finding(f"the health check did not end within {within:.0f} s")
+    except HeldElsewhereError as error:
+        return Finding(plain(error.problem)[:_SHOWN_CHARACTERS], waits=True)
     except (DeviceLostError, TabLostError, UserError, OSError) as error:
         problem = error.problem if isinstance(error, UserError) else str(error)
         return Finding(plain(problem)[:_SHOWN_CHARACTERS] or type(error).__name__)

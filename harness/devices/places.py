@@ -196,7 +196,7 @@ class Places:
         phone = adb.phone(serial)
         return Place(
             phone_resource(serial),
-            lambda: AndroidDevice(profile, adb, phone),
+            lambda: AndroidDevice(profile, adb, phone, self._say),
             phone_rungs(phone, self._settings.power_cycle, self._settings.bounds),
             away,
         )

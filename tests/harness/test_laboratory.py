@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock, Timeout
 
-from harness import laboratory, probing
+from harness import laboratory, leasing, probing
 from harness.ab import Setup
 from harness.devices import places
-from harness.devices.base import DeviceLostError
+from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
+from harness.devices.device_state import Condition, load
 from harness.devices.lease import Holder
 from harness.errors import UserError
 from harness.laboratory import Laboratory, LaboratorySettings
@@ -389,6 +390,54 @@ def test_another_run_on_this_machine_is_waited_for(bench: Bench) -> None:
         lab._say = say
         lab.trial(DESKTOP, WORKLOAD)
     assert bench.said == [f"waiting for machine: held by {note}"]
+
+
+def test_a_device_that_another_host_holds_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = [HeldElsewhereError("the phone is in use by run x on lab-2")] * 2
+
+    @asynccontextmanager
+    async def device(profile: Profile, browser: Path | None = None) -> AsyncIterator[FakeDevice]:
+        if busy:
+            raise busy.pop()
+        async with bench.device(profile, browser) as opened:
+            yield opened
+
+    monkeypatch.setattr(places, "DesktopDevice", device)
+    monkeypatch.setattr(leasing, "ELSEWHERE_SECONDS", 0.0)
+    bench.outcomes = [record("one")]
+    with bench.open() as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "one"
+    told = "waiting for another host: machine: the phone is in use by run x on lab-2"
+    assert bench.said == [told, told]
+    assert load("machine").condition is Condition.READY
+
+
+def test_a_device_that_another_host_keeps_is_not_waited_for_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasing, "WAIT_SECONDS", 0.0)
+
+    def device(*_: object) -> None:
+        raise HeldElsewhereError("the phone is in use by run x on lab-2")
+
+    monkeypatch.setattr(places, "DesktopDevice", device)
+    with bench.open() as lab, pytest.raises(UserError, match=r"on lab-2, and stayed so") as error:
+        lab.trial(DESKTOP, WORKLOAD)
+    assert error.value.next_step
+    assert load("machine").condition is Condition.READY
+
+
+def test_a_device_that_another_host_took_is_not_ill(bench: Bench) -> None:
+    bench.outcomes = [
+        record("taken", verdict=Verdict.INFRA, cause="lease-lost"),
+        LeaseLostError("another run took the phone over"),
+    ]
+    with bench.open(infra_retries=1) as lab:
+        assert lab.trial(DESKTOP, WORKLOAD).trial_id == "taken"
+    assert load("machine").condition is Condition.READY
+    assert load("machine").strikes == 0
 
 
 # ---- several loads of one workload, and what follows from them ----

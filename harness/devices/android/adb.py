@@ -37,7 +37,6 @@ __all__ = [
     "Output",
     "Phone",
     "TransportLostError",
-    "resource_of",
 ]
 
 QUERY_SECONDS: Final = 10.0
@@ -48,11 +47,6 @@ READY_SECONDS: Final = 5.0
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.\-\[\]:%]{1,255}:[0-9]{1,5}")
 _POLL_SECONDS: Final = 0.05
 _TRANSIENT: Final = frozenset({"offline", "connecting", "authorizing"})
-
-
-def resource_of(serial: str) -> str:
-    """What a lease of the phone with this serial is taken on: a name that is good for a file."""
-    return "phone-" + re.sub(r"[^A-Za-z0-9.-]", "_", serial)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from harness.devices.android.adb import (
     CommandError,
     CommandTimeoutError,
     TransportLostError,
-    resource_of,
 )
 from harness.devices.android.artifacts import bugreport
 from harness.devices.android.chrome import Chrome
@@ -23,6 +22,7 @@ from harness.devices.android.session import AndroidSession
 from harness.devices.android.settings import prepared, wake
 from harness.devices.base import DeviceLostError, HostFacts, LeaseLostError
 from harness.devices.cdp import CdpError, CdpLostError, CdpTimeoutError
+from harness.devices.device_state import phone_resource
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class AndroidDevice:
         self._unset: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
-        resource = resource_of(self._phone.serial)
+        resource = phone_resource(self._phone.serial)
         async with AsyncExitStack() as opened:
             try:
                 self._lease = await opened.enter_async_context(
