@@ -160,9 +160,9 @@ class Leasing:
                 continue
             with lease(*free, owner=owner, run_id=self._settings.run_id, on_wait=self._say) as held:
                 place = places[held.resource]
-                if not self._is_fit(profile, place, held):
-                    continue  # it is in quarantine now
                 try:
+                    if not self._is_fit(profile, place, held):
+                        continue  # it is in quarantine now
                     return self._runner.run(self._work(place, held, work, setup))
                 except HeldElsewhereError as error:
                     elsewhere[held.resource] = error

@@ -12,7 +12,7 @@ from harness.devices.android.binary.options import BinaryPlan, binary_plan
 from harness.devices.android.binary.options import add_options as add_binary_options
 from harness.devices.appium.asking import AskedApp, asked_apps
 from harness.devices.appium.asking import add_options as add_app_options
-from harness.devices.places import PlacesSettings, unusable
+from harness.devices.places import PlacesSettings, expected, unusable
 from harness.devices.power_cycle import add_options as add_power_cycle_option
 from harness.devices.power_cycle import power_cycle
 from harness.emulation.limits import format_bytes, parse_bytes
@@ -264,11 +264,12 @@ def make_plan(
         UserError: an option names something unknown, or no device can be used.
     """
     option = config.option
+    attempt_id = attempt_id or uuid.uuid4().hex
     _check_numbers(config)
     places = PlacesSettings(
         emulate=option.emulate,
         serial=option.serial,
-        work=option.results.absolute() / "phones" / run_id,
+        work=option.results.absolute() / "phones" / run_id / attempt_id,
         faults=_faults(option.faults, emulate=option.emulate),
         power_cycle=power_cycle(option.power_cycle, serial=option.serial),
     )
@@ -284,7 +285,7 @@ def make_plan(
             trial=TrialSettings(
                 run_id=run_id,
                 results=_results_directory(option.results),
-                attempt_id=attempt_id or uuid.uuid4().hex,
+                attempt_id=attempt_id,
                 deadlines=Deadlines(option.timeout_load, option.timeout_token),
                 probe_budget_ms=option.probe_budget,
                 offline=option.offline,
@@ -355,7 +356,7 @@ def _devices(
         if known is not None:
             # All workers of a run must have the same tests, whatever has become of a phone since.
             usable += [limited] if limited.id in known else []
-        elif reason := unusable(limited, places):
+        elif (reason := unusable(limited, places)) and not expected(limited, places):
             left_out.append((limited.id, reason))
             named = named or profile.id in wanted
         else:

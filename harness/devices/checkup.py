@@ -43,14 +43,17 @@ async def check_up(
         open_device: opens it.
         folder: for the raw logs of its browser.
         within: seconds that all of it may take.
+
+    Raises:
+        HeldElsewhereError: another host has it, which is nothing to heal.
     """
     try:
         async with asyncio.timeout(within), open_device() as device:
             return await _examine(device, folder)
     except TimeoutError:
         return Finding(f"the health check did not end within {within:.0f} s")
-    except HeldElsewhereError as error:
-        return Finding(plain(error.problem)[:_SHOWN_CHARACTERS], waits=True)
+    except HeldElsewhereError:
+        raise
     except (DeviceLostError, TabLostError, UserError, OSError) as error:
         problem = error.problem if isinstance(error, UserError) else str(error)
         return Finding(plain(problem)[:_SHOWN_CHARACTERS] or type(error).__name__)

@@ -94,7 +94,7 @@ async def recover(
 
     Args:
         rungs: the gentlest first.
-        check: the health check, which bounds itself and raises nothing.
+        check: the health check, which bounds itself; what it raises ends the ladder.
         told: of each rung, when the check after it has ended.
         within: seconds for all rungs together; one that would begin later is not climbed.
     """
