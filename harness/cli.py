@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import learning_commands
-from harness.devices.places import PlacesSettings
+from harness.devices import commands as device_commands
 from harness.emulation import commands as profile_commands
 from harness.emulation.phone import commands as phone_commands
 from harness.errors import UserError
@@ -21,7 +21,7 @@ from harness.fleet import commands as fleet_commands
 from harness.grid import commands as grid_commands
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
-from harness.plugin import SUITES, print_devices
+from harness.plugin import SUITES
 from harness.spec_sheet import commands as predict_commands
 from harness.weights import commands as model_commands
 from results.dashboards import commands as dashboards_commands
@@ -47,7 +47,7 @@ _EPILOG = """\
 examples:
   tierlab run                          probe and full Gemma-2B load on this machine's browser
   tierlab run --device=desktop-2g      the same in 2 GiB of memory
-  tierlab devices                      every device profile, and why one cannot be used
+  tierlab devices                      which devices can be used now, and why not the others
   tierlab tiers                        the thresholds, each with its source
   tierlab predict --device=galaxy-s24-ultra --model=gemma-2b
                                        what a device that is not here will do
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         help="options of pytest and of tierlab's plugin; --no-matrix: no matrix at the end",
     )
 
-    commands.add_parser("devices", help="show every device profile").set_defaults(func=_devices)
+    device_commands.add_parser(commands)
     models = commands.add_parser("models", help="show the catalogue of models")
     models.add_argument("--sources", action="store_true", help="show where each shape is from")
     models.set_defaults(func=_models)
@@ -143,11 +143,6 @@ def _run(options: list[str]) -> NoReturn:
     """Become `pytest suites`: a process of its own, so that signals reach it directly."""
     words = ["-m", "pytest", str(SUITES), "--matrix", *options]
     os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
-
-
-def _devices(_: argparse.Namespace) -> int:
-    print_devices(Console(), PlacesSettings())
-    return 0
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ _POLL_SECONDS: Final = 0.1
 _TRANSIENT: Final = frozenset({"offline", "connecting", "authorizing"})
 _TCP: Final = re.compile(r".+:[0-9]{1,5}")
 EMULATE: Final = "add --emulate to run a virtual one"
-_ENABLE: Final = (
+ENABLE: Final = (
     "enable USB debugging on the phone (Settings > About phone: tap `Build number` seven times; "
     "then Settings > System > Developer options > USB debugging), plug it in, unlock it and accept "
     "this computer; over the network: `adb connect HOST:PORT`"
@@ -88,10 +88,7 @@ async def find_phones(adb: Adb, profile: Profile, *, serial: str | None = None) 
             await adb.connect(serial)
         attached = await _settled(adb)
     except TransportLostError as error:
-        raise UserError(
-            f"the adb server on port {adb.port} fails: {error}",
-            f"run `adb -P {adb.port} kill-server` and try again",
-        ) from error
+        raise _fails(adb, error) from error
     wanted = [phone for phone in attached if serial in {None, phone.serial}]
     asked = await asyncio.gather(*(_ask(adb, phone) for phone in wanted))
     ready = [phone for phone in asked if isinstance(phone, Found)]
@@ -99,6 +96,27 @@ async def find_phones(adb: Adb, profile: Profile, *, serial: str | None = None) 
     if not matching:
         raise _none(adb, profile, serial, asked if wanted else attached)
     return _each_once(matching)
+
+
+async def survey(adb: Adb) -> list[Found | Unready]:
+    """All phones that the server sees, each asked for its properties, all at once.
+
+    Raises:
+        UserError: there is no usable server.
+    """
+    await adb.ensure_server()
+    try:
+        attached = await _settled(adb)
+    except TransportLostError as error:
+        raise _fails(adb, error) from error
+    return list(await asyncio.gather(*(_ask(adb, phone) for phone in attached)))
+
+
+def _fails(adb: Adb, error: TransportLostError) -> UserError:
+    return UserError(
+        f"the adb server on port {adb.port} fails: {error}",
+        f"run `adb -P {adb.port} kill-server` and try again",
+    )
 
 
 async def _settled(adb: Adb) -> list[Attached]:
@@ -146,7 +164,7 @@ def _none(
         problem = f"{profile.id} is a phone, and {server} sees none"
         if serial is not None:
             problem = f"{server} sees no phone at all, and so none with the serial {serial}"
-        return UserError(problem, f"{_ENABLE}; without a phone, {EMULATE}")
+        return UserError(problem, f"{ENABLE}; without a phone, {EMULATE}")
     if serial is None:
         head = f"no phone that {server} sees is a usable {profile.name} ({profile.id}):"
     elif all(isinstance(phone, Attached) for phone in phones):
