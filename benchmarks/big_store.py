@@ -41,7 +41,7 @@ from results.record import (
     Verdict,
     WorkloadRecord,
 )
-from results.rows import record_columns
+from results.rows import RECORD_COLUMNS, record_columns
 from results.store import FILE_NAME, Store
 from results.tiers import Tier
 
@@ -241,8 +241,10 @@ def _again(first: Record, night: int, minute: float, chance: random.Random) -> R
 def _insert(connection: sqlite3.Connection, records: list[Record]) -> None:
     """Records and figures, one of each cell in their order."""
     marks = ", ".join("?" * len(COLUMNS))
+    columns = ("trial_id", *RECORD_COLUMNS, "body")
     connection.executemany(
-        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO records ({', '.join(columns)})"  # noqa: S608 - our own
+        f" VALUES ({', '.join('?' * len(columns))})",
         (
             (r.trial_id, *record_columns(r), r.model_dump_json(exclude_defaults=True))
             for r in records
