@@ -125,7 +125,7 @@ def finish_test(
         )
 
 
-def tests_of(store: Store, run_id: str) -> list[SuiteTest]:
+def requested_tests(store: Store, run_id: str) -> list[SuiteTest]:
     """The tests of a run, in the order in which they were asked for.
 
     Raises:

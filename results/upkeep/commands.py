@@ -196,6 +196,12 @@ def _taken(done: Merged) -> str:
         (done.findings, "finding"),
         (done.capabilities, "capability"),
         (done.runs, "run"),
+        (done.requests, "request"),
+        (done.tests, "test"),
+        (done.events, "event"),
+    )
+    aside = (
+        f"; {_count(done.superseded, 'trial')} set aside as superseded" if done.superseded else ""
     )
     known = f"; {done.known:,} were here already" if done.known else ""
     evidence = (
@@ -203,7 +209,7 @@ def _taken(done: Merged) -> str:
         if done.folders
         else ""
     )
-    return f"took {new}{evidence}{known}"
+    return f"took {new}{aside}{evidence}{known}"
 
 
 def _prune(options: argparse.Namespace) -> int:
@@ -233,7 +239,10 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _say_pruned(done: Pruned, *, dry_run: bool) -> None:
     rows = _sum(
-        (done.records, "trial"), (done.findings, "finding"), (done.capabilities, "capability")
+        (done.records, "trial"),
+        (done.superseded, "superseded trial"),
+        (done.findings, "finding"),
+        (done.capabilities, "capability"),
     )
     orphans = f" ({done.orphans:,} of no trial)" if done.orphans else ""
     _say(
@@ -241,11 +250,20 @@ def _say_pruned(done: Pruned, *, dry_run: bool) -> None:
         f" {_count(done.folders, 'folder')} of evidence{orphans}, {_size(done.freed_bytes)}"
     )
     if done.waiting:
-        _say(
-            f"kept {_count(done.waiting, 'old trial')}: not sent to InfluxDB yet\n"
-            "  -> `tierlab outbox send` sends them; --unsent removes them all the same"
-        )
+        _say(f"kept {_count(done.waiting, 'old trial')}: {_what_waits(done)}")
     _list("left, as it is a link", done.links)
+
+
+def _what_waits(done: Pruned) -> str:
+    if done.hands_over:
+        return (
+            "not handed over to the controller yet\n"
+            "  -> this host's next job hands them over; --unsent removes them all the same"
+        )
+    return (
+        "not sent to InfluxDB yet\n"
+        "  -> `tierlab outbox send` sends them; --unsent removes them all the same"
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

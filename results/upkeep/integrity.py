@@ -6,6 +6,7 @@ figures and cells are made anew from the bodies, and what points to nothing goes
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from results.capability import Capability
 from results.errors import StoreError
 from results.figures import COLUMNS, CellKey, Figures, cell_text, parse_cell
+from results.fleet.requests import fulfilled
 from results.rows import (
     FINDINGS,
     RECORD_COLUMNS,
@@ -22,6 +24,7 @@ from results.rows import (
     parse_record,
     record_columns,
 )
+from results.upkeep.integrity_fleet import fleet_problems
 from results.upkeep.maintenance import exclusive
 
 if TYPE_CHECKING:
@@ -111,6 +114,7 @@ class _Check:
             self._cells()
             self._findings()
             self._capabilities()
+            self._fleet()
         return self._report
 
     # ---- the file ----
@@ -183,7 +187,7 @@ class _Check:
             self._found(f"{called} holds the record of {record.trial_id}")
             return
         columns = record_columns(record)
-        if row.columns != columns:
+        if row.columns != columns and not self._fulfilled_by_another(record):
             names = ", ".join(
                 name
                 for name, is_, should in zip(RECORD_COLUMNS, row.columns, columns, strict=True)
@@ -199,6 +203,16 @@ class _Check:
             yield "DELETE FROM figures WHERE trial_id = ?", (row.trial_id,)
             yield record
         self._evidence(called, "trials", row.trial_id, record.files)
+
+    def _fulfilled_by_another(self, record: Record) -> bool:
+        """Whether two records count for one request: which one does is not for a repair to say."""
+        if record.lineage is None or not record.states:
+            return False
+        other = fulfilled(self._store, record.lineage.request_id)
+        if other is None or other.trial_id == record.trial_id:
+            return False
+        self._found(f"trial {record.trial_id}: {other.trial_id} fulfils its request already")
+        return True
 
     def _mend(self, statements: Iterable[Record | tuple[str, tuple[Any, ...]]]) -> None:
         todo = list(statements)
@@ -240,6 +254,15 @@ class _Check:
                 self._found(_first_line(error))
                 continue
             self._evidence(f"capability {name}", "capabilities", name, found.files)
+
+    def _fleet(self) -> None:
+        """What was set aside, and the story of the runs."""
+        for text in fleet_problems(self._store):
+            self._found(text)
+        for trial_id, body in self._store.each("SELECT trial_id, body FROM superseded"):
+            with contextlib.suppress(StoreError):  # told already
+                files = parse_record(trial_id, body).files
+                self._evidence(f"trial {trial_id}", "trials", trial_id, files)
 
     def _evidence(self, called: str, kind: str, name: str, files: Mapping[str, str]) -> None:
         """Whether the files that a body names are there, and in its own folder."""
@@ -310,6 +333,7 @@ def _make_runs(table: str, time: str) -> str:
 
 _MENDS: Final = {
     ("records", "runs"): _make_runs("records", "started_at"),
+    ("superseded", "runs"): _make_runs("superseded", "started_at"),
     ("findings", "runs"): _make_runs("findings", "at"),
     ("capabilities", "runs"): _make_runs("capabilities", "started_at"),
     ("figures", "records"): "DELETE FROM figures"

@@ -1,6 +1,7 @@
 """Old results removed: raw evidence, or records with all that follows from them.
 
-What still waits to be sent is kept, evidence and all, unless it is asked for. Nothing outside the
+What still waits to be sent, or on a host of a fleet to be handed over, is kept, evidence and all,
+unless it is asked for. Nothing outside the
 results folder is touched: folders are opened without following links, and what is a link is left.
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from results.errors import StoreError
 from results.figures import moment
+from results.fleet.confirmed import GONE, hands_over, is_confirmed
 from results.upkeep.maintenance import EVIDENCE, SCRATCH, exclusive
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ LEAST_AGE: Final = timedelta(days=1)
 
 # Which row a folder of evidence belongs to, and when that began.
 _OWNERS: Final = {
-    "trials": "SELECT started_at FROM records WHERE trial_id = ?",
+    "trials": "SELECT started_at FROM records WHERE trial_id = ?1"
+    " UNION ALL SELECT started_at FROM superseded WHERE trial_id = ?1",
     "capabilities": "SELECT started_at FROM capabilities WHERE capability_id = ?",
     "pages": "SELECT started_at FROM runs WHERE run_id = ?",
     "probes": "SELECT started_at FROM runs WHERE run_id = ?",
@@ -46,22 +49,26 @@ class Pruned:
 
     Attributes:
         records: trials, with their figures.
+        superseded: trials that were set aside.
         capabilities: capabilities.
         findings: claims and response times.
         folders: folders of raw evidence.
         orphans: how many of them belonged to nothing.
         freed_bytes: their size.
-        waiting: trials that are old enough and were kept: they wait to be sent.
+        waiting: trials that are old enough and were kept: they wait to be sent or handed over.
+        hands_over: whether this is a host's store, which is handed over to a controller.
         links: what is a link and was left alone.
     """
 
     records: int = 0
+    superseded: int = 0
     capabilities: int = 0
     findings: int = 0
     folders: int = 0
     orphans: int = 0
     freed_bytes: int = 0
     waiting: int = 0
+    hands_over: bool = False
     links: list[str] = field(default_factory=list)
 
 
@@ -118,6 +125,8 @@ class _Pruning:
         self._unsent = unsent
         self._dry_run = dry_run
         self._done = Pruned()
+        # Such a host leaves the sending to its controller.
+        self._done.hands_over = hands_over(store)
 
     def everything(self, *, files_only: bool, progress: Callable[[str], None]) -> Pruned:
         # Chosen before the rows go, which tell how old a folder is. Killed in between, the next
@@ -127,7 +136,11 @@ class _Pruning:
         self._done.folders = len(folders)
         self._done.freed_bytes = sum(folder.size for folder in folders)
         if files_only:
-            self._done.waiting = sum(len(waiting) for _, waiting in self._old_trials())
+            self._done.waiting = sum(
+                len(waiting)
+                for table in ("records", "superseded")
+                for _, waiting in self._old_trials(table)
+            )
         else:
             progress("removing old records")
             self._remove_rows()
@@ -165,39 +178,44 @@ class _Pruning:
         return bool(began[0][0] < self._before) and not (kind == "trials" and self._waits(name))
 
     def _waits(self, trial_id: str) -> bool:
-        query = "SELECT 1 FROM outbox WHERE trial_id = ?"
-        return not self._unsent and bool(self._store.read(query, (trial_id,)))
+        if self._unsent:
+            return False
+        if self._done.hands_over:
+            return not is_confirmed(self._store, trial_id)
+        return bool(self._store.read("SELECT 1 FROM outbox WHERE trial_id = ?", (trial_id,)))
 
     # ---- rows ----
 
     def _remove_rows(self) -> None:
-        for old, waiting in self._old_trials():
-            self._done.waiting += len(waiting)
-            self._done.records += len(old)
-            for start in range(0, len(old), _PORTION):
-                self._execute_many(
-                    "DELETE FROM records WHERE trial_id = ?", old[start : start + _PORTION]
-                )
+        for table in ("records", "superseded"):
+            for old, waiting in self._old_trials(table):
+                self._done.waiting += len(waiting)
+                if table == "records":
+                    self._done.records += len(old)
+                else:
+                    self._done.superseded += len(old)
+                for start in range(0, len(old), _PORTION):
+                    self._delete_trials(table, old[start : start + _PORTION])
         self._done.capabilities = self._delete("capabilities", "started_at < ?", self._before)
         self._done.findings = self._delete("findings", "at < ?", self._before)
+        for table, time in (("requests", "requested_at"), ("tests", "requested_at")):
+            self._delete(table, f"{time} < ? AND {_of_no_trial(table)}", self._before)
+        self._delete("events", f"at < ? AND {_of_no_trial('events')}", self._before)
         self._delete("runs", f"started_at < ? AND {_WITHOUT_ROWS}", self._before)
         self._delete("cells", _WITHOUT_FIGURES)
+        self._delete("handed_over", GONE)
 
-    def _old_trials(self) -> Iterator[tuple[list[str], list[str]]]:
-        """Run by run, the old trials that may go, and those that wait to be sent."""
+    def _old_trials(self, table: str) -> Iterator[tuple[list[str], list[str]]]:
+        """Run by run, the old trials that may go, and those that wait."""
+        query = f"SELECT trial_id FROM {table} WHERE run_id = ? AND started_at < ?"  # noqa: S608 - our own
         for (run_id,) in self._store.read("SELECT run_id FROM runs"):
-            names = [
-                name
-                for (name,) in self._store.read(
-                    "SELECT trial_id FROM records WHERE run_id = ? AND started_at < ?",
-                    (run_id, self._before),
-                )
-            ]
+            names = [name for (name,) in self._store.read(query, (run_id, self._before))]
             waiting = [name for name in names if self._waits(name)]
             yield sorted({*names} - {*waiting}), waiting
 
-    def _execute_many(self, query: str, names: list[str]) -> None:
+    def _delete_trials(self, table: str, names: list[str]) -> None:
         if not self._dry_run:
+            query = f"DELETE FROM {table} WHERE trial_id = ?"  # noqa: S608 - our own
             with self._store.transaction() as connection:
                 connection.executemany(query, ((name,) for name in names))
 
@@ -211,9 +229,17 @@ class _Pruning:
             return connection.execute(query, values).rowcount
 
 
+def _of_no_trial(table: str) -> str:
+    """That the run of a row has no trials any more: its story is kept as long as one of them."""
+    return " AND ".join(
+        f"NOT EXISTS (SELECT 1 FROM {trials} WHERE {trials}.run_id = {table}.run_id)"  # noqa: S608 - our own
+        for trials in ("records", "superseded")
+    )
+
+
 _WITHOUT_ROWS: Final = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.run_id = runs.run_id)"  # noqa: S608 - our own
-    for table in ("records", "findings", "capabilities")
+    for table in ("records", "superseded", "findings", "capabilities", "requests", "tests")
 )
 _WITHOUT_FIGURES: Final = "NOT EXISTS (SELECT 1 FROM figures WHERE figures.cell_id = cells.cell_id)"
 

@@ -76,6 +76,10 @@ def content(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         "capabilities": "SELECT * FROM capabilities ORDER BY 1",
         "figures": "SELECT key, f.* FROM figures f JOIN cells USING (cell_id) ORDER BY trial_id",
         "outbox": "SELECT trial_id FROM outbox ORDER BY 1",
+        "superseded": "SELECT * FROM superseded ORDER BY 1",
+        "requests": "SELECT * FROM requests ORDER BY 1",
+        "events": "SELECT * FROM events ORDER BY 1",
+        "tests": "SELECT * FROM tests ORDER BY 1, 2",
     }
     with Store.open(folder) as store:
         found = {name: store.read(query) for name, query in queries.items()}

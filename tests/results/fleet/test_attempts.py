@@ -63,7 +63,8 @@ def test_a_line_of_somebody_elses_making_is_no_attempt(tmp_path: Path) -> None:
             {}, {"phase": "began"}, {"phase": "began", "attempt_id": 3}, {"phase": []},
         ]  # fmt: skip
         for detail in wrong:
-            add_events(store, Event.now(EventKind.ATTEMPT, "?", run_id="r", **detail))
+            event = Event.now(EventKind.ATTEMPT, "?", run_id="r")
+            add_events(store, event.model_copy(update={"detail": detail}))
         add_events(store, ended("r", "never-begun"))
         assert attempts(store, "r") == []
         assert len(events(store, run_id="r")) == 5
