@@ -12,18 +12,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.fleet.handover import make_bundle
-
 from harness.errors import UserError
 from results.files import replaced
+from results.fleet.handover import make_bundle
 from results.fleet.journal import absorb
+from results.store import FILE_NAME
 from results.upkeep.merge import merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from results.fleet.handover import Bundle
-
     from results.store import Store
     from results.upkeep.merge import Merged
 
@@ -70,6 +69,8 @@ def deliver(store: Store, file: Path) -> Merged:
             raise UserError(
                 f"{file}: is no whole bundle: {error}", "the host sends it again with its next job"
             ) from error
+        if not (folder / FILE_NAME).is_file():
+            raise UserError(f"{file}: there are no results in it", "see the log of its host")
         return merge(store, folder)
 
 

@@ -46,6 +46,7 @@ class Job:
         results: the results folder of this host.
         suites: the files of `suites/` to run.
         serial: the phone to use, where several match.
+        power_cycle: the command that switches the device's port off and on.
         infra_retries: how often a trial is tried again here after a fault of the lab's own.
         failure_retries: how often after a load that crashed or hung.
         deadline_seconds: how long it may take; `None`: as long as it takes.
@@ -55,6 +56,7 @@ class Job:
     results: Path
     suites: list[str]
     serial: str | None = None
+    power_cycle: str | None = None
     infra_retries: int | None = None
     failure_retries: int | None = None
     deadline_seconds: float | None = None
@@ -78,6 +80,8 @@ def pytest_options(job: Job) -> list[str]:
         options.append(f"--failure-retries={job.failure_retries}")
     if job.infra_retries is not None:
         options.append(f"--infra-retries={job.infra_retries}")
+    if job.power_cycle is not None:
+        options.append(f"--power-cycle={job.power_cycle}")
     if job.serial is not None:
         options.append(f"--serial={job.serial}")
     if job.deadline_seconds is not None:

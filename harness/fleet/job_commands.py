@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from harness.errors import UserError
 from harness.fleet.say import say
-from harness.plugin import SUITES
 from results.fleet.requests import Request, fulfilled
 from results.store import FILE_NAME, Store
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+SUITES: Final = Path(__file__).parents[2] / "suites"
 
 # Where a worker tells its jobs that the results of its host are.
 RESULTS: Final = "TIERLAB_RESULTS"
@@ -45,6 +46,7 @@ def add_commands(commands: Subparsers) -> None:
     add = _command(commands, "job", _job, "run one requested trial on this host", _JOB)
     add.add_argument("--request", required=True, metavar="JSON", help="as `plan --json` prints it")
     add.add_argument("--serial", metavar="SERIAL", help="the phone, where several match")
+    add.add_argument("--power-cycle", metavar="COMMAND", help="as --power-cycle of pytest suites")
     add.add_argument(
         "--suites", default="full_load", metavar="A,B", help="files of suites/ (default: full_load)"
     )
@@ -145,6 +147,7 @@ def _job(options: argparse.Namespace) -> int:
         results=_results(options),
         suites=suite_files(options.suites.split(",")),
         serial=options.serial,
+        power_cycle=options.power_cycle,
         infra_retries=options.infra_retries,
         failure_retries=options.failure_retries,
         deadline_seconds=options.deadline,

@@ -71,13 +71,12 @@ class Tries:
 
     def exhausted(self, retries: Retries) -> str | None:
         """Why there is no other try, in words; `None` where there is one."""
-        for word, used, budget in (
-            ("by a fault of the lab", self.infra, retries.infra),
-            ("without an end", self.incomplete, retries.incomplete),
+        for what, used, budget in (
+            ("ended by faults of the lab", self.infra, retries.infra),
+            ("lost with their worker, host or controller", self.incomplete, retries.incomplete),
         ):
             if used > budget:
-                tries = "a try" if used == 1 else f"{used} tries"
-                return f"{tries} ended {word}, and the budget is {budget}"
+                return f"tries {what}: {used}, and the budget is {budget}"
         return None
 
 

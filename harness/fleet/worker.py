@@ -37,6 +37,7 @@ class WorkerSettings:
         results: the results folder of this host.
         lost_after: seconds of silence that end a connection.
         password: what it shows the master.
+        programs: the folder in which jobs find `python`, before any other.
     """
 
     name: str
@@ -46,6 +47,7 @@ class WorkerSettings:
     results: Path
     lost_after: float
     password: str = field(repr=False)
+    programs: Path = field(default_factory=lambda: Path(sys.executable).parent)
 
 
 def worker_settings(
@@ -109,8 +111,9 @@ def run_worker(settings: WorkerSettings) -> int:
     # What the jobs of this worker find in their environment.
     os.environ[RESULTS] = str(settings.results)
     os.environ[WORKER_PID] = str(os.getpid())
-    own = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", os.defpath)])
+    os.environ["PATH"] = os.pathsep.join(
+        [str(settings.programs), os.environ.get("PATH", os.defpath)]
+    )
     from harness.fleet.buildbot.host_worker import run  # noqa: PLC0415 - an extra
 
     return run(settings)

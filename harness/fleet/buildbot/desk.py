@@ -28,9 +28,9 @@ PROGRAM: Final = "buildbot"
 _REMEMBERED: Final = timedelta(days=30)
 
 
-@dataclass
+@dataclass(repr=False)
 class Desk:
-    """One master's desk.
+    """One master's desk. Buildbot writes its steps into the log, and this is part of many.
 
     Attributes:
         folder: the folder of the master.

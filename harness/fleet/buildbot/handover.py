@@ -11,7 +11,7 @@ from buildbot.process.results import SUCCESS, WARNINGS
 from buildbot.steps.transfer import FileUpload
 from twisted.internet import defer
 
-from harness.fleet.buildbot.master_step import MasterStep
+from harness.fleet.buildbot.master_step import FLEET, MasterStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +74,7 @@ class _OnHost(ShellMixin, BuildStep):
     @defer.inlineCallbacks
     def fleet(self, *words: str) -> Any:
         """Run it; what it printed, or `None` where it failed."""
-        command = yield self.makeRemoteShellCommand(
-            command=["tierlab", "fleet", *words], collectStdout=True
-        )
+        command = yield self.makeRemoteShellCommand(command=[*FLEET, *words], collectStdout=True)
         yield self.runCommand(command)
         return None if command.didFail() else command.stdout
 
@@ -85,6 +83,7 @@ class PackBundle(_OnHost):
     """What the controller has not confirmed, as one file."""
 
     name = "pack"
+    descriptionDone = "packed"
 
     @defer.inlineCallbacks
     def run(self) -> Any:
@@ -111,16 +110,13 @@ class TakeUp(MasterStep):
     @defer.inlineCallbacks
     def run(self) -> Any:
         """Merge, and then send; that the sending waits is no fault of the host."""
-        code, _ = yield self.desk.one_at_a_time.run(
-            self.tierlab, "fleet", "receive", str(self.file)
-        )
+        code, _ = yield self.desk.one_at_a_time.run(self.tierlab, "receive", str(self.file))
         if code != 0:
             return WARNINGS
         self.setProperty(_RECEIVED, "yes", "controller")
         if self.desk.influx:
-            yield self.tierlab(
-                "outbox", "send", "--results", str(self.desk.fleet.controller.results)
-            )
+            results = str(self.desk.fleet.controller.results)
+            yield self.tierlab("outbox", "send", "--results", results, module="harness.cli")
         return SUCCESS
 
 
@@ -128,6 +124,7 @@ class ConfirmBundle(_OnHost):
     """Tells the host that all of it arrived."""
 
     name = "confirm"
+    descriptionDone = "confirmed"
 
     @defer.inlineCallbacks
     def run(self) -> Any:

@@ -11,12 +11,13 @@ from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.results import FAILURE, RETRY, SUCCESS, WARNINGS
 from twisted.internet import defer
 
-from harness.fleet.buildbot.master_step import MasterStep
+from harness.fleet.buildbot.master_step import FLEET, MasterStep
 from harness.fleet.exit_codes import Exit
 from harness.fleet.tries import Outcome, Try
 from results.fleet.requests import Request
 
 if TYPE_CHECKING:
+    from harness.fleet.buildbot.desk import Desk
     from harness.fleet.config import Device, Fleet
 
 # Properties of a job's build.
@@ -64,7 +65,7 @@ class BeginJob(MasterStep):
     def run(self) -> Any:
         """One try more, or the end of the job."""
         request = Request.model_validate_json(self.getProperty(REQUEST))
-        code, said = yield self.tierlab("fleet", "wanted", request.request_id)
+        code, said = yield self.tierlab("wanted", request.request_id)
         if code == 1 and "has a record" in said:
             self.say("has a record already")
             return SUCCESS
@@ -80,8 +81,9 @@ class BeginJob(MasterStep):
             self.setProperty(TRY, None, "job")
             self.say(f"{outcome}: {text}")
             return FAILURE
-        self.desk.write(one.began(tries.number))
-        self.say(f"try {tries.number}")
+        number = tries.number
+        self.desk.write(one.began(number))
+        self.say(f"try {number}")
         return SUCCESS
 
 
@@ -94,9 +96,9 @@ class RunJob(ShellMixin, BuildStep):
     logEnviron = False
     sigtermTime = _ENDING_SECONDS
 
-    def __init__(self, fleet: Fleet, **rest: Any) -> None:
+    def __init__(self, desk: Desk, **rest: Any) -> None:
         super().__init__(**self.setupShellMixin(rest))
-        self._fleet = fleet
+        self._fleet = desk.fleet
 
     @defer.inlineCallbacks
     def run(self) -> Any:
@@ -113,6 +115,7 @@ class RunJob(ShellMixin, BuildStep):
         yield self.runCommand(command)
         code = int(command.rc) if command.rc is not None else -1
         self.setProperty(EXIT_CODE, code, "job")
+        self.descriptionDone = f"exit code {code}"
         shown: dict[int, int] = {Exit.OK: SUCCESS, Exit.FAILED: FAILURE}
         return shown.get(code, WARNINGS)
 
@@ -121,7 +124,7 @@ def job_words(
     request: str, suites: str, device: Device, fleet: Fleet, left: float | None
 ) -> list[str]:
     """The command of a job; `left`: seconds until the deadline of the run."""
-    words = ["tierlab", "fleet", "job", f"--request={request}", f"--suites={suites}"]
+    words = [*FLEET, "job", f"--request={request}", f"--suites={suites}"]
     words += [f"--failure-retries={fleet.retries.failure}"]
     if device.serial is not None:
         words.append(f"--serial={device.serial}")
@@ -143,12 +146,12 @@ class EndJob(MasterStep):
         """The end of the try, in the journal first."""
         one = try_of(self, self.desk.host)
         code = int(self.getProperty(EXIT_CODE))
-        _, said = yield self.tierlab("fleet", "wanted", one.request.request_id)
+        _, said = yield self.tierlab("wanted", one.request.request_id)
         recorded = "has a record" in said
         needs_record = "full_load" in self.getProperty(SUITES).split(",")
         outcome, text = judged(code, recorded=recorded, needs_record=needs_record)
         self.desk.write(one.ended(outcome, text))
-        yield self.desk.one_at_a_time.run(self.tierlab, "fleet", "receive")
+        yield self.desk.one_at_a_time.run(self.tierlab, "receive")
         worker = self.build.workerforbuilder.worker
         if outcome is Outcome.DONE:
             if worker is not None:

@@ -152,7 +152,7 @@ def _jobs(desk: Desk, profile: str) -> BuilderConfig:
         factory=BuildFactory(
             [
                 BeginJob(desk),
-                RunJob(desk.fleet, doStepIf=goes_on),
+                RunJob(desk, doStepIf=goes_on),
                 *handover_steps(desk, was_run),
                 EndJob(desk, doStepIf=was_run),
             ]

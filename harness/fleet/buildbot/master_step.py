@@ -13,6 +13,10 @@ from twisted.internet import defer, reactor
 if TYPE_CHECKING:
     from harness.fleet.buildbot.desk import Desk
 
+# How a host is told to run one of the commands of `harness.fleet.job_commands`: its worker puts the
+# folder of its own Python first.
+FLEET: Final = ("python", "-m", "harness.fleet")
+
 # Merging a bundle of a whole night takes minutes; what takes longer than this hangs.
 _COMMAND_SECONDS: Final = 3600
 
@@ -25,15 +29,15 @@ class MasterStep(BuildStep):
         self.desk = desk
 
     @defer.inlineCallbacks
-    def tierlab(self, *words: str) -> Any:
-        """Run `tierlab` with these words, in the results of the lab; its output is the step's log.
+    def tierlab(self, *words: str, module: str = "harness.fleet") -> Any:
+        """Run a command of tierlab in the results of the lab; its exit code and standard output.
 
         The command ends by itself or after an hour. It runs in the folder of the master, with the
         master's environment, from which the secrets of the fleet were taken.
         """
-        command = [sys.executable, "-m", "harness.cli", *words]
+        command = [sys.executable, "-m", module, *words]
         log = yield self._stdio()
-        yield log.addHeader(f"$ tierlab {shlex.join(words)[:2000]}\n")
+        yield log.addHeader(f"$ {shlex.join(command)[:2000]}\n")
         code, out, err = yield run_process(
             reactor,
             command,

@@ -9,7 +9,7 @@ from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.results import SUCCESS, WARNINGS
 from twisted.internet import defer
 
-from harness.fleet.buildbot.master_step import MasterStep
+from harness.fleet.buildbot.master_step import FLEET, MasterStep
 from harness.fleet.buildbot.no_source import NO_SOURCE
 from harness.fleet.buildbot.plan_steps import PLAN, SCHEDULE
 
@@ -29,9 +29,12 @@ class ReadVersions(ShellMixin, BuildStep):
     logEnviron = False
     timeout = 600
 
-    def __init__(self, fleet: Fleet, **rest: Any) -> None:
+    description = "asking the device"
+    descriptionDone = "asked the device"
+
+    def __init__(self, desk: Desk, **rest: Any) -> None:
         super().__init__(**self.setupShellMixin(rest))
-        self._fleet = fleet
+        self._fleet = desk.fleet
 
     @defer.inlineCallbacks
     def run(self) -> Any:
@@ -39,7 +42,7 @@ class ReadVersions(ShellMixin, BuildStep):
         device = self._fleet.device(self.getProperty("workername"))
         serial = [f"--serial={device.serial}"] if device.serial is not None else []
         command = yield self.makeRemoteShellCommand(
-            command=["tierlab", "fleet", "versions", f"--device={device.profile}", *serial],
+            command=[*FLEET, "versions", f"--device={device.profile}", *serial],
             collectStdout=True,
         )
         yield self.runCommand(command)
@@ -65,7 +68,7 @@ class Compare(MasterStep):
         """Note what is new, then start what is due."""
         device = self.desk.fleet.device(self.getProperty("workername"))
         code, said = yield self.desk.one_at_a_time.run(
-            self.tierlab, "fleet", "news", device.profile, self.getProperty(_VERSIONS)
+            self.tierlab, "news", device.profile, self.getProperty(_VERSIONS)
         )
         if code != 0:
             return WARNINGS
@@ -101,4 +104,4 @@ def due_schedules(fleet: Fleet, profile: str, new: set[str]) -> list[str]:
 
 def news_steps(desk: Desk) -> list[BuildStep]:
     """The steps of the builder that looks for news on one device."""
-    return [ReadVersions(desk.fleet), Compare(desk, doStepIf=has_versions)]
+    return [ReadVersions(desk), Compare(desk, doStepIf=has_versions)]

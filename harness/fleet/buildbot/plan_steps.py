@@ -53,7 +53,7 @@ class StartRun(MasterStep):
         words += [f"--run-id={run_id}"]
         words += [f"--schedule={schedule}"] if schedule and schedule != BY_HAND else []
         words += [f"--{name}={value}" for name in CHOICES if (value := self._choice(name))]
-        code, said = yield self.desk.one_at_a_time.run(self.tierlab, *words)
+        code, said = yield self.desk.one_at_a_time.run(self.tierlab, *words, module="harness.cli")
         if code != 0:
             self.say("it could not be planned; see the log")
             return FAILURE

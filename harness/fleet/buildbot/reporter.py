@@ -45,6 +45,7 @@ class Reporter(BuildbotService):
     def startService(self) -> Any:
         """Begin to listen."""
         yield super().startService()
+        self._clear_spool()
         listen = self.master.mq.startConsuming
         self._consumers = [
             (yield listen(self._worker, ("workers", None, "connected"))),
@@ -60,6 +61,11 @@ class Reporter(BuildbotService):
             yield consumer.stopConsuming()
         self._tell(EventKind.CONTROLLER, "the controller stops in order", what="stopped")
         yield super().stopService()
+
+    def _clear_spool(self) -> None:
+        """Remove what a killed master left: it was not confirmed, so its hosts send it again."""
+        for file in self.desk.spool.iterdir():
+            file.unlink(missing_ok=True)
 
     def _tell(self, kind: EventKind, text: str, **rest: Any) -> None:
         try:
