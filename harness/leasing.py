@@ -20,7 +20,7 @@ from harness.ab import AS_INSTALLED
 from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
 from harness.devices.checkup import CHECK_SECONDS, check_up
 from harness.devices.device_state import load
-from harness.devices.health import admitted, needs_check
+from harness.devices.health import admitted, give_back, needs_check
 from harness.devices.lease import WAIT_SECONDS, lease
 from harness.devices.recovery import recover
 from harness.errors import UserError
@@ -211,8 +211,7 @@ class Leasing:
             lines = "".join(f"\n  {resource}: {why}" for resource, why in refused.items())
             raise NoDeviceError(
                 f"no {profile.name} ({profile.id}) may be used now:{lines}"
-                f"\n  -> mend it, then `tierlab devices release {next(iter(refused))}`,"
-                " or wait until it is checked again"
+                f"\n  -> {give_back(states[next(iter(refused))])}"
             )
         fit = [place for place in found if place.resource not in refused]
         return sorted(fit, key=lambda p: (p.away is not None, needs_check(states[p.resource])))

@@ -142,7 +142,13 @@ def _told(line: ProfileLine | DeviceLine) -> str:
 
 def _drain(options: argparse.Namespace) -> int:
     note = _by_me(options.reason)
-    return _changed(options, lambda s: s.model_copy(update={"drained": note}), _drained)
+
+    def drain(state: DeviceState) -> DeviceState:
+        if state.drained is not None and not note.text:
+            return state  # who was first may have given a reason
+        return state.model_copy(update={"drained": note})
+
+    return _changed(options, drain, _drained)
 
 
 def _drained(resource: str, facts: Facts) -> str:

@@ -80,14 +80,33 @@ def needs_check(state: DeviceState) -> bool:
 
 def admitted(state: DeviceState, now: datetime) -> str | None:
     """Why a device may take no job now, in one line; `None`: it may, after a check perhaps."""
-    if state.maintenance is not None:
-        return f"in maintenance, says {state.maintenance.by}: {state.maintenance.text}"
-    if state.drained is not None:
-        return f"drained by {state.drained.by}: {state.drained.text}"
+    if (reason := why_withheld(state)) is not None:
+        return reason
     if state.condition is Condition.QUARANTINED and not expired(state, now):
         until = state.until.astimezone().strftime("%Y-%m-%d %H:%M") if state.until else "?"
         return f"quarantined until {until}: {state.reason}"
     return None
+
+
+def why_withheld(state: DeviceState) -> str | None:
+    """Who keeps the device from use, and why; `None`: nobody does."""
+    if state.maintenance is not None:
+        return f"in maintenance, says {state.maintenance.by}: {state.maintenance.text}"
+    if state.drained is not None:
+        return f"drained by {state.drained.by}: {state.drained.text or 'no reason given'}"
+    return None
+
+
+def give_back(state: DeviceState) -> str:
+    """What ends the time in which a device takes no job, as a next step."""
+    if state.maintenance is not None:
+        return f"`tierlab devices note {state.resource} --clear` when the work on it is done"
+    if state.drained is not None:
+        return f"`tierlab devices undrain {state.resource}` gives it back"
+    return (
+        f"mend it, then `tierlab devices release {state.resource}`, or wait until it is checked"
+        " again"
+    )
 
 
 def _quarantined(state: DeviceState, strikes: int, reason: str, now: datetime) -> DeviceState:

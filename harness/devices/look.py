@@ -57,7 +57,7 @@ def _blocked(profiles: Sequence[Profile], settings: PlacesSettings) -> dict[str,
         real_phone = profile.kind == "android" and not settings.emulate
         if real_phone and not profile.spec_sheet_only:
             continue
-        if reason := unusable(profile, settings):
+        if reason := unusable(profile, settings, withheld=False):
             problem, _, step = reason.partition("\n  -> ")
             found[profile.id] = (problem, step)
     return found

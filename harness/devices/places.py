@@ -19,6 +19,7 @@ from harness.devices.base import DeviceLostError
 from harness.devices.browsers import find_browser
 from harness.devices.desktop import DesktopDevice
 from harness.devices.device_state import forget, load, phone_resource
+from harness.devices.health import give_back, why_withheld
 from harness.devices.recovery import Bounds
 from harness.emulation.limits import find_limiter
 from harness.errors import UserError
@@ -77,8 +78,14 @@ class PlacesSettings:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-def unusable(profile: Profile, settings: PlacesSettings) -> str | None:
-    """Why a profile cannot be used on this machine now, or `None`."""
+def unusable(profile: Profile, settings: PlacesSettings, *, withheld: bool = True) -> str | None:
+    """Why a profile cannot be used on this machine now, or `None`.
+
+    Args:
+        profile: the profile.
+        settings: what was asked for beside it.
+        withheld: whether what people say counts: that all its devices are drained, or in repair.
+    """
     if profile.spec_sheet_only:
         return str(
             UserError(
@@ -88,13 +95,26 @@ def unusable(profile: Profile, settings: PlacesSettings) -> str | None:
         )
     match profile.kind:
         case "desktop":
-            return _unusable_desktop(profile)
+            return _unusable_desktop(profile) or (_withheld("machine") if withheld else None)
         case "android":
             return _unusable_phone(profile, settings)
         case "ios":
             from harness.devices.ios.device import unusable_ios  # noqa: PLC0415 - an extra
 
-            return unusable_ios(profile)
+            told = unusable_ios(profile)
+            return told or (_withheld(f"ios-{profile.id}") if withheld else None)
+
+
+def _withheld(*resources: str) -> str | None:
+    """Who keeps all of these devices from use, why, and how to have them back; or `None`."""
+    states = [load(resource) for resource in resources]
+    told = [why_withheld(state) for state in states]
+    if None in told:
+        return None
+    lines = zip(states, told, strict=True)
+    return "\n".join(
+        f"{state.resource} is {reason}\n  -> {give_back(state)}" for state, reason in lines
+    )
 
 
 def _unusable_desktop(profile: Profile) -> str | None:
@@ -129,16 +149,16 @@ def _unusable_phone(profile: Profile, settings: PlacesSettings) -> str | None:
     from harness.devices.android.adb import Adb  # noqa: PLC0415 - an extra
     from harness.devices.android.discovery import find_phones  # noqa: PLC0415 - an extra
 
-    async def look() -> None:
+    async def look() -> list[str]:
         adb = Adb()
         await adb.ensure_server()
-        await find_phones(adb, profile, serial=settings.serial)
+        found = await find_phones(adb, profile, serial=settings.serial)
+        return [phone_resource(phone.serial) for phone in found]
 
     try:
-        asyncio.run(look())
+        return _withheld(*asyncio.run(look()))
     except UserError as error:
         return str(error)
-    return None
 
 
 def expected(profile: Profile, settings: PlacesSettings) -> bool:
@@ -148,7 +168,8 @@ def expected(profile: Profile, settings: PlacesSettings) -> bool:
     """
     if settings.serial is None or settings.emulate or profile.kind != "android":
         return False
-    return load(phone_resource(settings.serial)).profile == profile.id
+    state = load(phone_resource(settings.serial))
+    return state.profile == profile.id and why_withheld(state) is None
 
 
 class Places:
