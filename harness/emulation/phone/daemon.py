@@ -123,6 +123,7 @@ class Daemon:
         self._kill_rest = kill_rest
         self._booting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pulled: set[asyncio.Task[None]] = set()
         self._greeting_owner = 0
         self._pace_owner = 0
         cable.make = lambda reader, writer: Transport(
@@ -156,11 +157,12 @@ class Daemon:
             _LOG.exception("Android did not stop")
         self._kill_rest()
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_tell_failure)
+        return task
 
     def unplug(self, seconds: float) -> None:
         """Pull the cable for so long."""
@@ -172,7 +174,17 @@ class Daemon:
                 self._cable.release()
 
         self._cable.hold()
-        self._start(back())
+        self._pulled.add(self._start(back()))
+
+    def plug(self) -> None:
+        """Put the cable back that `unplug` pulled, as if its time were over."""
+        for task in self._pulled:
+            task.cancel()
+        self._pulled.clear()
+
+    def restart(self) -> None:
+        """Start the daemon anew: all connections are gone, and may come again at once."""
+        self._cable.drop()
 
     def greet(self, greeting: Greeting, seconds: float) -> None:
         """Drop the connections, and meet hosts so for so long."""

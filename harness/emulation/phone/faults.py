@@ -34,6 +34,7 @@ _SECONDS: Final = Amount(3.0, 0.0, _LONGEST_SECONDS)
 #: The daemon's own actions. Whatever else is asked for is Android's to do.
 ACTIONS: Final[Mapping[str, Mapping[str, Amount]]] = {
     "unplug": {"seconds": _SECONDS},
+    "plug": {},  # what was unplugged is back before its time
     "offline": {"seconds": _SECONDS},
     "unauthorized": {"seconds": _SECONDS},
     "slow": {"bytes_per_second": Amount(1e6, 1e3, 1e12), "seconds": Amount(10.0, 0.0, 3600.0)},

@@ -44,6 +44,7 @@ _LOG = logging.getLogger(__name__)
 #: The exit code of a daemon that could not start, and has said so.
 NEVER_READY: Final = 71
 _MEMINFO_SECONDS: Final = 0.5
+_RESTART_SECONDS: Final = 0.1
 #: Different unknown commands that are remembered; a host that makes up names shall not fill memory.
 _MOST_UNKNOWN: Final = 1000
 
@@ -147,6 +148,7 @@ class Inside:
             files=Files(self.place.path, self._storage.free_bytes),
             names=Names(self.place.path, self.place.abstract),
             reboot=self._reboot_service,
+            restart=self._restart_service,
             unknown=self._count_unknown,
         )
         cable = Cable(outfit.listener, outfit.peers)
@@ -195,10 +197,15 @@ class Inside:
             return dict(self._unknown)
         if action not in faults.ACTIONS:
             return await self._android.control(action, arguments)
-        amounts = faults.amounts(action, arguments)
+        self._do_fault(action, faults.amounts(action, arguments))
+        return None
+
+    def _do_fault(self, action: str, amounts: Mapping[str, float]) -> None:
         seconds = amounts.get("seconds", 0.0)
         if action == "unplug":
             self._daemon.unplug(seconds)
+        elif action == "plug":
+            self._daemon.plug()
         elif action == "offline":
             self._daemon.greet(Greeting.SILENT, seconds)
         elif action == "unauthorized":
@@ -212,10 +219,13 @@ class Inside:
         elif action == "kill_daemon":
             # After the answer is out, and with nothing tidied up, as a kill would.
             asyncio.get_running_loop().call_later(0.02, os._exit, 137)
-        return None
 
     async def _reboot_service(self, _argument: str) -> None:
         self._daemon.reboot(faults.ACTIONS["reboot"]["seconds"].default)
+
+    def _restart_service(self) -> None:
+        # After the answer is out; the real one waits for its init to notice.
+        asyncio.get_running_loop().call_later(_RESTART_SECONDS, self._daemon.restart)
 
     async def _reboot_command(self, _argv: Sequence[str], _io: CommandIO) -> int:
         await self._reboot_service("")

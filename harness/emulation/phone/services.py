@@ -32,6 +32,11 @@ _ANSWERS: Final = {
     "unroot": b"adbd not running as root\n",
     "remount": b"remount failed\n",
 }
+#: The daemon starts anew in this mode (`daemon/restart_service.cpp`).
+_RESTARTS: Final = {
+    "usb": b"restarting in USB mode",
+    "tcpip": b"restarting in TCP mode port: ",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Phone:
     files: Files
     names: sockets.Names
     reboot: Callable[[str], Awaitable[None]]
+    restart: Callable[[], None]
     unknown: Callable[[str], None]
 
 
@@ -86,6 +92,10 @@ class Services:
         elif kind == "reboot":
             await stream.accept()
             await self._phone.reboot(argument)
+        elif kind in _RESTARTS:
+            await stream.accept()
+            await stream.write(_RESTARTS[kind] + argument.encode() + b"\n")
+            self._phone.restart()
         elif kind in _ANSWERS:
             await stream.accept()
             await stream.write(_ANSWERS[kind])

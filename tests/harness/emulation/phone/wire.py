@@ -62,6 +62,7 @@ def make_phone(
         files=Files(locate, lambda: free_bytes),
         names=Names(locate, lambda name: name),
         reboot=reboot,
+        restart=lambda: None,
         unknown=unknown.append,
     )
 
