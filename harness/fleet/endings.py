@@ -95,12 +95,15 @@ def _outcome(report: pytest.TestReport) -> TestOutcome:
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """Why a test failed or was skipped, without its traceback."""
+    """Why a test failed or was skipped, in its own words and without what was compared."""
     told = report.longrepr
     if isinstance(told, tuple):  # a skip: file, line, reason
         return str(told[2])[:_LONGEST_REASON]
     crash = getattr(told, "reprcrash", None)
-    return str(crash.message if crash else told)[:_LONGEST_REASON]
+    words = str(crash.message if crash else told).partition("\nassert ")[0]
+    # Of these two the words are all that there is to say.
+    words = words.removeprefix("Failed: ").removeprefix("AssertionError: ")
+    return words[:_LONGEST_REASON]
 
 
 @dataclass(slots=True)

@@ -78,8 +78,9 @@ class AttemptWatch:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Somebody stopped the run, or its deadline did."""
         deadline: Deadline | None = self._config.stash.get(DEADLINE, None)
-        by_pytest = isinstance(excinfo.value, pytest.Session.Interrupted)
-        self.tally.stopped = str(excinfo.value) if by_pytest else "it was interrupted"
+        # pytest and xdist each have an exception of their own for a stop that has a reason.
+        by_user = type(excinfo.value) is KeyboardInterrupt
+        self.tally.stopped = "it was interrupted" if by_user else str(excinfo.value)
         self.tally.deadline = deadline is not None and self.tally.stopped == deadline.reason
 
     @pytest.hookimpl(tryfirst=True)
