@@ -19,6 +19,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -84,9 +85,9 @@ def measure(folder: Path, rounds: int, source: Iterator[Record]) -> dict[str, li
     """All ways in turns, into the store of `folder`, where its evidence would be."""
     found: dict[str, list[Spent]] = {}
 
-    def command(*words: str) -> None:
+    def command(*words: str, module: str = "harness.fleet") -> None:
         subprocess.run(
-            [sys.executable, "-m", "harness.cli", *words, f"--results={folder}"],
+            [sys.executable, "-m", module, *words, f"--results={folder}"],
             check=True,
             capture_output=True,
             timeout=300,
@@ -99,12 +100,13 @@ def measure(folder: Path, rounds: int, source: Iterator[Record]) -> dict[str, li
                 for n, count in enumerate((1, 1, MANY))
             ]
             ways: dict[str, Callable[[], object]] = {
-                "`tierlab fleet wanted`": lambda: command("fleet", "wanted", "0" * 64),
-                "`tierlab fleet receive`, 1 record": lambda f=files[0]: command(
-                    "fleet", "receive", str(f)
+                "a process: `wanted`": partial(command, "wanted", "0" * 64),
+                "a process: `receive`, 1 record": partial(command, "receive", str(files[0])),
+                "a process: `tierlab fleet wanted`": partial(
+                    command, "fleet", "wanted", "0" * 64, module="harness.cli"
                 ),
-                "in one process, 1 record": lambda f=files[1]: receive(store, [f]),
-                f"in one process, {MANY} records": lambda f=files[2]: receive(store, [f]),
+                "in one process, 1 record": partial(receive, store, [files[1]]),
+                f"in one process, {MANY} records": partial(receive, store, [files[2]]),
             }
             for name, work in ways.items():
                 found.setdefault(name, []).append(_timed(work))

@@ -130,7 +130,7 @@ def _wait(path: Path, what: str, process: psutil.Popen, seconds: float, log: Pat
         if process.poll() is not None:
             raise UserError(
                 f"the Buildbot master ended before it was {what!r}",
-                f"its last words: {_end(log)}",
+                f"its log says: {_end(log)}",
             )
         time.sleep(0.1)
     raise UserError(
@@ -140,7 +140,10 @@ def _wait(path: Path, what: str, process: psutil.Popen, seconds: float, log: Pat
 
 
 def _end(log: Path) -> str:
-    return log.read_text(errors="replace")[-600:] if log.exists() else "none"
+    """What a log says of an error: the first line with one, and two more; else its end."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    first = next((n for n, line in enumerate(lines) if "Error" in line), len(lines) - 3)
+    return " ".join(line.strip() for line in lines[max(0, first) : first + 3]) or "none"
 
 
 @contextmanager

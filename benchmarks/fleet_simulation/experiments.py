@@ -148,7 +148,9 @@ def row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     def spread(of: Callable[[Outcome], float], digits: int = 3) -> str:
         values = sorted(of(outcome) for outcome in outcomes)
         low, middle, high = (
-            significant(v, digits) for v in (values[0], median(values), values[-1])
+            # Less than a hundredth is nothing here.
+            significant(round(v, 2) and v, digits)
+            for v in (values[0], median(values), values[-1])
         )
         return middle if low == high else f"{middle} ({low} to {high})"
 

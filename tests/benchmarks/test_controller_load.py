@@ -23,11 +23,11 @@ def _free_port() -> int:
 
 def test_a_row() -> None:
     load = Load(workers=20, builders=10, requests=400, steps=1)
-    cost = Cost(load, 9.0, 104e6, 0.0057, 200.0, 400.0, 100.0, 800_000)
+    cost = Cost(load, 9.0, 104_000_000, 0.0057, 200.0, 400.0, 100.0, 800_000)
     cells = row(cost)
     assert len(cells) == len(HEADS)
     assert cells == ["20, 10, 400, 1", "9.00", "104", "0.57", "2.00", "1.00", "250", "2.0"]
-    idle = row(Cost(Load(20, 10, 0, 1), 9.0, 104e6, 0.0057))
+    idle = row(Cost(Load(20, 10, 0, 1), 9.0, 104_000_000, 0.0057))
     assert idle[4:] == ["-"] * 4
 
 
