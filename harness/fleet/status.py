@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UserError
@@ -56,7 +57,7 @@ def print_status(results: Path, run_id: str | None, url: str) -> int:
             say(f"  {heading}: {len(missing) - _SHOWN} more")
     try:
         _print_queue(read_queue(url))
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         say(f"master {url}: does not answer ({reason}); what is queued is not known")
     return 0 if done.recorded == done.requested else 1
@@ -77,6 +78,7 @@ def read_queue(url: str) -> Queue:
 
     Raises:
         OSError: it does not answer, or not as a master does.
+        HTTPException: it stopped in the middle of an answer.
     """
     builders = {one["builderid"]: one["name"] for one in _get(url, "builders")}
     asked = _get(url, "buildrequests?complete=false")

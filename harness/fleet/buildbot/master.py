@@ -78,7 +78,7 @@ def _configuration(folder: str) -> dict[str, Any]:
 
 
 @cache
-def _password() -> str:
+def worker_password() -> str:
     """What workers show; kept, as a `buildbot reconfig` finds it no longer in the environment."""
     return need_secret(os.environ, PASSWORD, "the password of the workers")
 
@@ -98,7 +98,7 @@ def _worker(device: Device, fleet: Fleet) -> DeviceWorker:
     known = {"profile": device.profile, "host": device.host, "serial": device.serial or ""}
     return DeviceWorker(
         device.name,
-        _password(),
+        worker_password(),
         lost_after=fleet.controller.lost_after,
         max_builds=1,
         properties={**device.properties, **known},

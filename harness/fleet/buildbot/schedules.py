@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from buildbot.plugins import schedulers as kinds
-from buildbot.plugins import util
+from buildbot.schedulers.forcesched import (
+    ChoiceStringParameter,
+    CodebaseParameter,
+    ForceScheduler,
+    StringParameter,
+)
+from buildbot.schedulers.timed import Nightly, Periodic
+from buildbot.schedulers.triggerable import Triggerable
 
 from harness.fleet.buildbot.plan_steps import BY_HAND, CHOICES, PLAN, RUN_ID, SCHEDULE
 from harness.fleet.buildbot.reporter import collect_builder
@@ -40,11 +46,11 @@ def schedulers(fleet: Fleet) -> list[Any]:
     every = int(fleet.controller.collect_every)
     return [
         # Buildbot wants one for each builder; `StartRun` queues jobs by itself.
-        kinds.Triggerable(name=JOBS, builderNames=fleet.profiles),
+        Triggerable(name=JOBS, builderNames=fleet.profiles),
         *(_nightly(name, schedule) for name, schedule in fleet.schedules.items() if schedule.at),
         _by_hand(fleet),
         *(
-            kinds.Periodic(
+            Periodic(
                 name=f"every-{collect_builder(host)}",
                 builderNames=[collect_builder(host)],
                 periodicBuildTimer=every,
@@ -52,7 +58,7 @@ def schedulers(fleet: Fleet) -> list[Any]:
             for host in hosts
         ),
         *(
-            kinds.Periodic(
+            Periodic(
                 name=f"every-{news_builder(profile)}",
                 builderNames=[news_builder(profile)],
                 periodicBuildTimer=every,
@@ -65,7 +71,7 @@ def schedulers(fleet: Fleet) -> list[Any]:
 def _nightly(name: str, schedule: Schedule) -> Any:
     """A run at a time of day. One that was missed, as the master was down, starts with it."""
     hour, minute = (int(part) for part in str(schedule.at).split(":"))
-    return kinds.Nightly(
+    return Nightly(
         name=name,
         builderNames=[PLAN],
         hour=hour,
@@ -84,21 +90,21 @@ def _by_hand(fleet: Fleet) -> Any:
         "quants": list(QUANTISATIONS),
     }
     assert tuple(choices) == CHOICES
-    return kinds.ForceScheduler(
+    return ForceScheduler(
         name=FORCE,
         buttonName="Start a run",
         builderNames=[PLAN],
-        codebases=[util.CodebaseParameter("", hide=True)],
-        reason=util.StringParameter(name="reason", label="why", default="by hand", size=60),
+        codebases=[CodebaseParameter("", hide=True)],
+        reason=StringParameter(name="reason", label="why", default="by hand", size=60),
         properties=[
-            util.ChoiceStringParameter(
+            ChoiceStringParameter(
                 name=SCHEDULE,
                 label="schedule; what is chosen below goes before it",
                 choices=[*fleet.schedules, BY_HAND],
                 default=next(iter(fleet.schedules), BY_HAND),
             ),
             *(
-                util.ChoiceStringParameter(
+                ChoiceStringParameter(
                     name=name,
                     label=f"{name} (none: as the schedule says)",
                     choices=words,
@@ -107,7 +113,7 @@ def _by_hand(fleet: Fleet) -> Any:
                 )
                 for name, words in choices.items()
             ),
-            util.StringParameter(
+            StringParameter(
                 name=RUN_ID, label="run to go on with (none: a new one)", regex=RUN_ID_OR_NOTHING
             ),
         ],

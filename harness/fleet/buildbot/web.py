@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buildbot.plugins import util
+from buildbot.www.auth import UserPasswordAuth
+from buildbot.www.authz import Authz
+from buildbot.www.authz.endpointmatchers import AnyControlEndpointMatcher
+from buildbot.www.authz.roles import RolesFromUsername
 
 from harness.errors import UserError
 from harness.fleet.config import is_loopback
@@ -27,10 +30,10 @@ def web(controller: Controller, user: str | None, password: str | None) -> dict[
         "allowed_origins": [controller.web_url.rstrip("/")],
     }
     if user and password:
-        page["auth"] = util.UserPasswordAuth({user: password})
-        page["authz"] = util.Authz(
-            allowRules=[util.AnyControlEndpointMatcher(role="operators")],
-            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=[user])],
+        page["auth"] = UserPasswordAuth({user: password})
+        page["authz"] = Authz(
+            allowRules=[AnyControlEndpointMatcher(role="operators")],
+            roleMatchers=[RolesFromUsername(roles=["operators"], usernames=[user])],
         )
     elif not is_loopback(controller.web_bind):
         raise UserError(

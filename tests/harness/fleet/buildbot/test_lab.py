@@ -1,0 +1,144 @@
+"""A master and three workers: whatever is killed or cut off, each trial is recorded exactly once.
+
+The jobs are pretended (see pretend.py), so that each thing breaks in the middle of a job; all that
+queues, tries again, hands over and counts is real.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from results.fleet.requests import progress
+from results.store import Store
+from tests.harness.fleet.buildbot.lab import Lab, cable, free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.harness.fleet.buildbot.lab import Cable
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None,
+        reason="a cable is cut in a network namespace, which needs Linux, root and iproute2",
+    ),
+]
+
+LOST_AFTER = 4.0
+RUN = "run-1"
+
+CONFIG = """
+[controller]
+bind = "{bind}"
+port = {port}
+web_port = {web}
+results = "results"
+lost_after = "{lost_after:g}s"
+
+[[devices]]
+name = "a"
+host = "lab-1"
+profile = "desktop"
+
+[[devices]]
+name = "b"
+host = "lab-2"
+profile = "desktop"
+
+[[devices]]
+name = "far"
+host = "lab-3"
+profile = "desktop"
+
+[schedules.smoke]
+models = ["gemma-3-270m"]
+runtimes = ["wllama/wasm"]
+quants = ["int4", "int8", "fp16"]
+"""
+
+
+@pytest.fixture
+def wire() -> Iterator[Cable]:
+    with cable(os.getpid() % 250) as one:
+        yield one
+
+
+@pytest.fixture
+def lab(tmp_path: Path, wire: Cable) -> Iterator[Lab]:
+    port, web = free_port(wire.here), free_port()
+    config = CONFIG.format(bind=wire.here, port=port, web=web, lost_after=LOST_AFTER)
+    one = Lab(tmp_path, config, bind=wire.here, port=port, web=web)
+    try:
+        one.start_master()
+        yield one
+    finally:
+        one.close()
+
+
+def test_every_trial_is_recorded_exactly_once(lab: Lab, wire: Cable) -> None:
+    for name, prefix in (("a", None), ("b", None), ("far", wire.prefix)):
+        lab.start_worker(name, LOST_AFTER, prefix)
+    lab.force(schedule="smoke", run_id=RUN)
+    wait_for(lambda: all(map(lab.running, ("a", "b", "far"))), "a job runs on each worker")
+    with Store.open(lab.results) as store:
+        assert progress(store, RUN).requested == 3
+
+    # A cable is cut, nobody is told, and the job at the other end comes to its end.
+    wire.cut()
+    (_, far_request), *_ = lab.begun("far")
+    lab.go("far")
+    wait_for(lambda: _records(lab, "far"), "the host that is cut off has its record")
+    wait_for(lambda: not lab.connected("far"), "the master misses the worker")
+
+    # A worker is killed in the middle of its job, which ends with it.
+    (job, _), *_ = lab.begun("a")
+    lab.kill("a")
+    wait_for(lambda: not psutil.pid_exists(job), "the job of the killed worker ends")
+
+    # The master is killed while a job runs, and starts again.
+    lab.kill("master")
+    wait_for(lambda: not lab.running("b"), "a job without its master ends")
+    lab.start_master()
+    wait_for(lambda: lab.running("b"), "the job begins again")
+
+    # What was lost is run by who is left. The far trial is measured a second time.
+    lab.go("b")
+    wait_for(lambda: _recorded(lab) == 3, "all is recorded")
+    assert far_request in {request for _, request in lab.begun("b")}
+
+    # The host comes back and hands over what it has, which is kept aside.
+    wire.mend()
+    wait_for(lambda: lab.connected("far"), "the far worker is back")
+    wait_for(lab.idle, "the master has nothing more to do")
+    with Store.open(lab.results) as store:
+        done = progress(store, RUN)
+        counted = [one.lineage.request_id for one in store.records() if one.lineage]
+    assert (done.recorded, done.superseded, done.missing) == (3, 1, [])
+    assert len(counted) == len(set(counted)) == 3
+
+    for words in (
+        "the controller starts", "worker far on lab-3: disconnected", "try 1 begins on far",
+        "lost with its worker; queued again", "try 2 begins on b", "done: recorded",
+        "worker far on lab-3: connected",
+    ):  # fmt: skip
+        assert lab.told(words), words
+    # Nothing is sent again: all that a host has is confirmed.
+    assert not list((lab.folder / "controller" / "master" / "spool").iterdir())
+
+
+def _records(lab: Lab, name: str) -> int:
+    with Store.open(lab.home(name) / "results") as store:
+        return len(store.records())
+
+
+def _recorded(lab: Lab) -> int:
+    with Store.open(lab.results) as store:
+        return progress(store, RUN).recorded
