@@ -148,13 +148,13 @@ def _drain(options: argparse.Namespace) -> int:
             return state  # who was first may have given a reason
         return state.model_copy(update={"drained": note})
 
-    return _changed(options, drain, _drained)
+    def drained(resource: str, facts: Facts) -> str:
+        holder = facts.holders.get(resource)
+        why = f" ({note.text})" if note.text else ""
+        going_on = f"; {holder} goes on to its end" if holder else ""
+        return f"{resource} is drained{why}: no job begins on it{going_on}"
 
-
-def _drained(resource: str, facts: Facts) -> str:
-    holder = facts.holders.get(resource)
-    going_on = f"; {holder} goes on to its end" if holder else ""
-    return f"{resource} is drained: no job begins on it{going_on}"
+    return _changed(options, drain, drained)
 
 
 def _undrain(options: argparse.Namespace) -> int:
