@@ -37,6 +37,7 @@ class FakeServer:
         prelude: shell text in front of every command: functions that answer as a phone would.
         root: the directory that paths of files are relative to.
         dead: serials of phones that are attached, and do not answer.
+        services: what services of the phone's daemon do, and say.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class FakeServer:
     version: str = "0029"
     connect: Callable[[str], str] = lambda address: f"failed to connect to {address}"
     dead: set[str] = field(default_factory=set)
+    services: dict[str, Callable[[], str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     # What happens to a file on its way: tests damage it here.
     damage: Callable[[bytes], bytes] = lambda data: data
@@ -127,6 +129,8 @@ class FakeServer:
         elif kind == "sync":
             writer.write(b"OKAY")
             await self._sync(reader, writer)
+        elif text in self.services:
+            writer.write(b"OKAY" + self.services[text]().encode())
         else:
             writer.write(b"FAIL" + counted("closed"))
 
