@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.text import Text
 
 from harness.ab import FORMS
-from harness.devices.places import PlacesSettings, unusable
+from harness.devices.commands import print_overview
+from harness.devices.look import gather
+from harness.devices.overview import overview
+from harness.devices.places import PlacesSettings
 from harness.errors import UserError
 from harness.fleet.deadline import Deadline
 from harness.fleet.run_options import checked_run_id, deadline_of
@@ -35,7 +37,6 @@ from harness.plugin.stash import (
 from harness.plugin.workers import number_of_workers
 from harness.profiles import load_profiles
 from harness.sending import influx_settings, start_sending
-from results.table import plain
 
 __all__ = ["ATTEMPT_ID", "PLAN", "RUN_ID", "SUITES"]
 
@@ -66,27 +67,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer `--list-devices`."""
     if config.option.list_devices:
         try:
-            print_devices(Console(), PlacesSettings(config.option.emulate, config.option.serial))
+            _print_devices(config)
         except UserError as error:
             raise pytest.UsageError(str(error)) from error
         return 0
     return None
 
 
-def print_devices(console: Console, places: PlacesSettings) -> None:
+def _print_devices(config: pytest.Config) -> None:
     """Every profile, and for each that cannot be used now, why."""
-    said: set[str] = set()
-    one_line: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-    for profile in load_profiles().values():
-        reason = unusable(profile, places)
-        mark = Text("no ", "red") if reason else Text("yes", "green")
-        name = Text(f"{profile.id:20}", "bold")
-        console.print(mark, "", name, plain(profile.name), **one_line)
-        for line in (reason or "").splitlines():
-            # What to do is the same for all phones: once is enough.
-            if not (line.lstrip().startswith("->") and line in said):
-                console.print(f"     {'':20} {plain(line.strip())}", style="dim", **one_line)
-            said.add(line)
+    profiles = list(load_profiles().values())
+    places = PlacesSettings(config.option.emulate, config.option.serial)
+    print_overview(Console(), overview(profiles, gather(profiles, places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
