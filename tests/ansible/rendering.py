@@ -110,7 +110,6 @@ def _templates(role: str) -> Environment:
     jinja = Environment(  # noqa: S701 - no page of HTML
         loader=FileSystemLoader(ANSIBLE / "roles" / role / "templates"),
         trim_blocks=True,
-        keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
     jinja.filters.update(FILTERS)
@@ -118,5 +117,5 @@ def _templates(role: str) -> Environment:
 
 
 def render(role: str, template: str, variables: Variables, **more: Any) -> str:
-    """One template of a role."""
-    return _templates(role).get_template(template).render(variables | more)
+    """One template of a role. The last line ends as all do; what is included has no such end."""
+    return _templates(role).get_template(template).render(variables | more) + "\n"
