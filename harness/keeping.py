@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UserError
+from results.fleet.attempts import attempts
 from results.fleet.events import add_events
-from results.fleet.requests import Request, add_requests, fulfilled
+from results.fleet.requests import Request, add_requests, fulfilled, last_try
 from results.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from results.fleet.events import Event
     from results.record import Record
     from results.response import Response
+
+
+Cause = Literal["infra", "incomplete", "failure"]
 
 
 class Keeper:
@@ -56,6 +60,21 @@ class Keeper:
         with _told(f"the request for {request.workload.model} cannot be noted"):
             add_requests(self._store, [request])
             return fulfilled(self._store, request.request_id)
+
+    def before(self, request: Request, attempt_id: str) -> tuple[str | None, Cause | None]:
+        """The try of an open request by an earlier attempt: its record, and why it was not enough.
+
+        An attempt that set out to fulfil it and has no end left nothing of it: it was killed, or
+        goes on elsewhere.
+        """
+        with _told("what was tried before cannot be read"):
+            if last := last_try(self._store, request.request_id):
+                return last, "infra"
+            for attempt in attempts(self._store, request.run_id):
+                asked = request.request_id in attempt.request_ids
+                if asked and attempt.ended_at is None and attempt.attempt_id != attempt_id:
+                    return None, "incomplete"
+        return None, None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.devices.base import DeviceLostError
 from harness.leasing import NoDeviceError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.ab import Setup
     from harness.devices.lease import Held
-    from harness.keeping import Keeper
+    from harness.keeping import Cause, Keeper
     from harness.leasing import Leased, Leasing
     from harness.profiles import Profile
     from harness.trial import TrialSettings
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 # The repeats that a run asks for stay below this: a failure's further tries are repeats above it.
 FAILURE_STRIDE: Final = 1000
 FAILURES: Final = frozenset({Verdict.CRASH, Verdict.HANG})
-
-Cause = Literal["infra", "incomplete", "failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +140,9 @@ class Requested:
         if stored := self._keeper.request(request):
             self._say(f"{wanted.profile.id}: {wanted.workload.weights} is in the store already")
             return stored
+
+        if tries.number == 0:
+            tries.last, tries.cause = self._keeper.before(request, self._settings.attempt_id)
 
         async def work(at: Leased) -> Record:
             return self._keep(at, await run(at), request, tries)

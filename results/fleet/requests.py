@@ -152,6 +152,20 @@ def fulfilled(store: Store, request_id: str) -> Record | None:
     return parse_record(*rows[0]) if rows else None
 
 
+def last_try(store: Store, request_id: str) -> str | None:
+    """The trial id of the newest record of a request that counts, whatever it says; or `None`.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    rows = store.read(
+        "SELECT trial_id FROM records WHERE request_id = ?"
+        " ORDER BY started_at DESC, trial_id DESC LIMIT 1",
+        (request_id,),
+    )
+    return str(rows[0][0]) if rows else None
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run has come.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import pytest
 from harness.devices.base import DeviceLostError, Gate
 from harness.devices.device_state import Condition, Note, change, load
 from harness.leasing import NoDeviceError
-from results.fleet.events import EventKind, events
-from results.fleet.requests import progress
-from results.record import Verdict
+from results.fleet.attempts import began
+from results.fleet.events import EventKind, add_events, events
+from results.fleet.requests import Request, progress
+from results.record import Verdict, WorkloadRecord
 from results.store import Store
 from tests.harness.fakes import FakeDevice
 from tests.harness.test_laboratory import DESKTOP, WORKLOAD, Bench, bench
@@ -93,9 +95,22 @@ def test_a_request_with_faults_of_the_lab_only_is_run_by_the_next_attempt(bench:
     bad, good = stored(bench)
     assert lineage(bad).request_id == lineage(good).request_id
     assert lineage(bad).attempt_id != lineage(good).attempt_id
+    assert (lineage(good).number, lineage(good).retry_of) == (1, "bad")
+    assert lineage(good).retry_cause == "infra"
     with Store.open(bench.folder / "results") as store:
         found = progress(store, "run-1")
     assert (found.requested, found.recorded, found.open) == (1, 1, [])
+
+
+def test_what_a_killed_attempt_left_undone_is_told_from_a_first_try(bench: Bench) -> None:
+    with bench.open() as lab:
+        asked = Request.of("run-1", DESKTOP.id, WorkloadRecord(**asdict(WORKLOAD)))
+        with Store.open(bench.folder / "results") as store:
+            add_events(store, began("run-1", "killed", request_ids=[asked.request_id]))
+        bench.outcomes = [record("one")]
+        first = lab.trial(DESKTOP, WORKLOAD)
+    assert lineage(first).request_id == asked.request_id
+    assert (lineage(first).retry_of, lineage(first).retry_cause) == (None, "incomplete")
 
 
 # ---- budgets ----
