@@ -1,4 +1,4 @@
-"""A lab on this machine for tests: a real master, real workers, and cables that can be cut."""
+"""A lab on this machine: a real master, the processes of its hosts, and what the master says."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from harness.fleet.buildbot.desk import PROGRAM
 from harness.fleet.journal_file import FOLDER as JOURNAL
 from results.fleet.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-REPOSITORY = Path(__file__).parents[4]
+REPOSITORY = Path(__file__).parents[2]
 PATIENCE_SECONDS = 180.0
 SECRET = "correct-horse-battery"  # noqa: S105 - of a test
 
@@ -44,61 +42,13 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
         time.sleep(0.1)
 
 
-class Cable:
-    """A network namespace with a cable to this one: addresses of its own, and a link to cut."""
-
-    def __init__(self, number: int) -> None:
-        self.name = f"tierlab{os.getpid()}"
-        self.here, self.there = f"10.213.{number}.1", f"10.213.{number}.2"
-        self._link = f"tl{os.getpid()}"
-
-    def plug_in(self) -> None:
-        """Lay the cable."""
-        other = f"{self._link}b"
-        for words in (
-            f"netns add {self.name}",
-            f"link add {self._link} type veth peer name {other}",
-            f"link set {other} netns {self.name}",
-            f"addr add {self.here}/30 dev {self._link}",
-            f"link set {self._link} up",
-            f"-n {self.name} addr add {self.there}/30 dev {other}",
-            f"-n {self.name} link set {other} up",
-            f"-n {self.name} link set lo up",
-        ):
-            _ip(words)
-
-    def remove(self) -> None:
-        """Take it away; the link goes with its namespace."""
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip(f"netns delete {self.name}")
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip(f"link delete {self._link}")
-
-    def cut(self) -> None:
-        """Cut it: no packet goes either way, and nobody is told."""
-        _ip(f"link set {self._link} down")
-
-    def mend(self) -> None:
-        """Plug it in again."""
-        _ip(f"link set {self._link} up")
-
-    @property
-    def prefix(self) -> list[str]:
-        """What a command begins with to run at the other end."""
-        return ["ip", "netns", "exec", self.name]
-
-
-def _ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True, timeout=20)
-
-
 class Lab:
     """A master and its workers. What it starts ends with `close`."""
 
     def __init__(self, folder: Path, config: str, *, bind: str, port: int, web: int) -> None:
         self.folder = folder
         self.results = folder / "controller" / "results"
-        self._address = f"{bind}:{port}"
+        self.address = f"{bind}:{port}"
         self._url = f"http://127.0.0.1:{web}/api/v2/"
         (folder / "controller").mkdir()
         self._config = folder / "controller" / "fleet.toml"
@@ -122,7 +72,8 @@ class Lab:
         self.processes[name].kill()
         self.processes[name].wait()
 
-    def _start(self, name: str, words: list[str], home: Path, **environment: str) -> None:
+    def start(self, name: str, words: list[str], home: Path, **environment: str) -> None:
+        """Start a process, with its log and tierlab's state in the folder of its host."""
         home.mkdir(exist_ok=True)
         environment = {
             **os.environ, "TIERLAB_STATE": str(home / "state"), "PYTHONPATH": str(REPOSITORY),
@@ -138,7 +89,7 @@ class Lab:
         home = self.folder / "controller"
         words = ["-m", "harness.cli", "fleet", "buildbot", "--config", str(self._config)]
         words += ["--to", str(home / "master"), "--start"]
-        self._start("master", [sys.executable, *words], home, TIERLAB_FLEET_PASSWORD=SECRET)
+        self.start("master", [sys.executable, *words], home, TIERLAB_FLEET_PASSWORD=SECRET)
         wait_for(self._answers, "the master answers")
 
     def _answers(self) -> bool:
@@ -148,31 +99,9 @@ class Lab:
             return True
         return False
 
-    def start_worker(self, name: str, lost_after: float, prefix: list[str] | None = None) -> None:
-        """Start one, and wait until the master has it."""
-        pretend = str(Path(__file__).with_name("pretend.py"))
-        words = [*(prefix or []), sys.executable, pretend, "worker", name, self._address]
-        self._start(name, [*words, str(self.home(name)), str(lost_after)], self.home(name))
-        wait_for(lambda: self.connected(name), f"{name} is connected")
-
     def home(self, name: str) -> Path:
-        """The folder of a worker's host."""
+        """The folder of a host."""
         return self.folder / name
-
-    def go(self, name: str, *, on: bool = True) -> None:
-        """Let the jobs of a worker end, or keep them waiting."""
-        sign = self.home(name) / "go"
-        sign.touch() if on else sign.unlink()
-
-    def begun(self, name: str) -> list[tuple[int, str]]:
-        """The jobs that began on a worker: PID and request."""
-        path = self.home(name) / "begun"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(int(line.split()[0]), line.split()[1]) for line in lines]
-
-    def running(self, name: str) -> bool:
-        """Whether the last job that began on a worker goes on."""
-        return bool(self.begun(name)) and psutil.pid_exists(self.begun(name)[-1][0])
 
     # ---- the master's REST interface ----
 
@@ -220,14 +149,3 @@ class Lab:
     def told(self, words: str) -> bool:
         """Whether the journal has a line with these words."""
         return any(words in event.text for event in self.journal())
-
-
-@contextlib.contextmanager
-def cable(number: int) -> Iterator[Cable]:
-    """A cable, while a block runs."""
-    one = Cable(number)
-    try:
-        one.plug_in()
-        yield one
-    finally:
-        one.remove()
