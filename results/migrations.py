@@ -145,6 +145,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE records ADD COLUMN request_id TEXT;
     CREATE UNIQUE INDEX records_of_request ON records(request_id)
         WHERE request_id IS NOT NULL AND verdict NOT IN ('infra', 'cascade');
+    CREATE INDEX records_by_request ON records(request_id, started_at)
+        WHERE request_id IS NOT NULL;
     CREATE TABLE superseded (
         trial_id TEXT PRIMARY KEY,
         run_id TEXT NOT NULL REFERENCES runs(run_id),
