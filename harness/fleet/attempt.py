@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from harness.fleet.endings import EARLIER_ATTEMPT
 from harness.fleet.units import subject_of
 from results.fleet.attempts import attempts, began, ended
 from results.fleet.events import add_events
@@ -72,13 +73,16 @@ class Attempt:
         return len(names), sum(fulfilled(store, name) is not None for name in names)
 
     def note(self, store: Store, end: Ending) -> None:
-        """Write down how a test ended."""
+        """Write down how a test ended.
+
+        What a test took that only read a trial of before says nothing of how long it will take.
+        """
         finish_test(
             store,
             self.attempt_id,
             end.node_id,
             outcome=end.outcome,
-            seconds=end.seconds,
+            seconds=None if EARLIER_ATTEMPT in end.properties else end.seconds,
             reason=end.reason,
             lab_fault=end.lab_fault,
         )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LAB_FAULT: Final = "lab_fault"
 """The property of a report whose test failed by a fault of the lab."""
 
+EARLIER_ATTEMPT: Final = "earlier_attempt"
+"""The property of a report whose test only read the trial of an earlier attempt: which one."""
+
 # What a report of xdist calls the phase of a test whose worker died of it.
 _WORKER_DIED: Final = "???"
 

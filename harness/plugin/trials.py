@@ -9,7 +9,7 @@ import pytest
 
 from harness.devices.base import DeviceLostError, TabLostError
 from harness.errors import UserError
-from harness.fleet.endings import LAB_FAULT
+from harness.fleet.endings import EARLIER_ATTEMPT, LAB_FAULT
 from harness.plugin.stash import ATTEMPT_ID, PLAN, RUN_ID
 from harness.probe.run import ProbeFailedError
 from harness.profiles import Profile
@@ -55,7 +55,7 @@ def pytest_runtest_makereport(
     elif raised is not None and told:
         _retell(call, str(raised.value))
     if call.when == "teardown":
-        item.user_properties.extend(properties_of(records))
+        item.user_properties.extend(properties_of(records, item.config.stash[ATTEMPT_ID]))
         item.config.stash[ASKED] = []
     return (yield)
 
@@ -77,8 +77,8 @@ def is_lab_fault(error: BaseException, records: Iterable[Record]) -> bool:
     return False
 
 
-def properties_of(records: Iterable[Record]) -> list[tuple[str, str]]:
-    """What a report says of the trials that its test is about."""
+def properties_of(records: Iterable[Record], attempt_id: str) -> list[tuple[str, str]]:
+    """What a report of an attempt says of the trials that its test is about."""
     trials = list({record.trial_id: record for record in records}.values())
     if not trials:
         return []
@@ -94,8 +94,10 @@ def properties_of(records: Iterable[Record]) -> list[tuple[str, str]]:
         ("verdict", str(record.verdict)),
         ("judgement", str(record.judgement)),
     ]
-    if record.lineage is not None and record.lineage.resource:
-        found.append(("resource", record.lineage.resource))
+    if (lineage := record.lineage) is not None:
+        found += [("resource", lineage.resource)] if lineage.resource else []
+        if lineage.attempt_id != attempt_id:
+            found.append((EARLIER_ATTEMPT, lineage.attempt_id))
     return found
 
 

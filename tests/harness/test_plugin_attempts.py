@@ -36,13 +36,17 @@ from harness.devices.base import DeviceLostError
 from harness.errors import UserError
 from harness.fleet.deadline import Deadline
 from harness.plugin import DEADLINE
-from results.record import Verdict
+from results.record import Lineage, Verdict
 from tests.results.records import record as made
 
 @pytest.fixture
 def infra(): return made("t-infra", verdict=Verdict.INFRA, explanation="the phone is gone")
 @pytest.fixture
 def good(): return made("t-good")
+@pytest.fixture
+def earlier():
+    lineage = Lineage(request_id="r", attempt_id="before", number=1, resource="machine")
+    return made("t-before", lineage=lineage)
 """
 
 
@@ -292,10 +296,13 @@ def junit(path: Path) -> dict[str, dict[str, str]]:
 
 @pytest.mark.usefixtures("a_browser")
 def test_junit_says_which_trial_a_test_was_about(suites: Suites) -> None:
-    several = "def test_two(profile, good, infra): pass\n"
-    suites.made(FAULTS + several, RUN, "--junit-xml=found.xml")
+    more = "def test_two(profile, good, infra): pass\ndef test_read(earlier): pass\n"
+    suites.made(FAULTS + more, RUN, "--junit-xml=found.xml")
     found = junit(suites.pytester.path / "found.xml")
-    (attempt,), _ = stored(suites)
+    (attempt,), tests = stored(suites)
+    assert found["test_read"]["resource"] == "machine"
+    assert found["test_read"]["earlier_attempt"] == "before"
+    assert [t.node_id.split("::")[1] for t in tests if t.seconds is None] == ["test_read"]
     assert found["test_fine[desktop]"] == {
         "run": "nightly",
         "attempt": attempt.attempt_id,
