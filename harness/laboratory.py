@@ -1,19 +1,18 @@
 """The blocking face of the harness: what suites call. One laboratory a pytest process.
 
-It owns the event loop and the store, and it remembers the trials of this run, so that several tests
-can ask about one load without repeating it. Which device does the work, and whether that one is
-well, is `harness.leasing`; what is tried again, and what is not, is `harness.requested`.
+It owns the event loop and the store. Which device does the work, and whether that one is well, is
+`harness.leasing`; what is tried again, and what is not, is `harness.requested`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from harness.ab import AS_INSTALLED, Setup
-from harness.devices.base import BugReporter, TabLostError
+from harness.devices.base import TabLostError
 from harness.devices.places import Places, PlacesSettings
 from harness.emulation.limits import sweep
 from harness.errors import UserError
@@ -26,12 +25,11 @@ from harness.model_files import ModelFiles
 from harness.native_work import NativeWork
 from harness.probing import Probing
 from harness.questions import Questions
-from harness.requested import Requested, Wanted
-from harness.trial import TrialSettings, memory_budget, run_trial
+from harness.requested import Requested
+from harness.trial import TrialSettings, memory_budget
+from harness.trials import Trials
 from harness.verdict import judge
 from harness.weights.cache import ArtifactCache
-from results.record import Verdict, WorkloadRecord
-from results.regressions.ab import marked
 from results.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from harness.capability_questions import Question
     from harness.devices.android.binary.options import Asked, BinaryPlan
     from harness.devices.appium.asking import AskedApp
-    from harness.devices.base import Device, HostFacts
+    from harness.devices.base import HostFacts
     from harness.leasing import Leased
     from harness.models import Workload
     from harness.probe.predict import MemoryBudget
@@ -58,9 +56,6 @@ if TYPE_CHECKING:
 
 # So many more tries for faults of the lab's own; they are no statement about the device.
 INFRA_RETRIES: Final = 1
-
-# After these a phone's own report may say more.
-DEATHLY: Final = frozenset({Verdict.OOM, Verdict.CRASH, Verdict.HANG, Verdict.INFRA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +89,12 @@ class Laboratory:
         self._say = say
         self._runner = asyncio.Runner()
         self._cleanup = contextlib.ExitStack()
-        self._trials: dict[tuple[str, Workload, int, bool, Setup], Record] = {}
         self._cache = ArtifactCache()
         self._files = ModelFiles(self._cache, settings.artifact, self.say)
         self._places = Places(settings.places, self.say)
         self._keeper: Keeper
         self._leasing: Leasing
-        self._requested: Requested
+        self._trials: Trials
         self._probing: Probing
         self._questions: Questions
         self._native: NativeWork
@@ -133,21 +127,20 @@ class Laboratory:
             infra_retries=settings.infra_retries,
             say=self.say,
         )
-        self._requested = Requested(
+        requested = Requested(
             trial,
             self._leasing,
             self._keeper,
             failure_retries=settings.failure_retries,
             say=self.say,
         )
+        self._trials = Trials(
+            trial, requested, self._files, bug_reports=settings.bug_reports, say=self.say
+        )
         self._probing = Probing(trial, self._leasing, self.say)
         self._questions = Questions(trial, self._leasing, self._keeper, self._cache)
         self._native = NativeWork(
-            trial,
-            self._leasing,
-            self._requested,
-            infra_retries=settings.infra_retries,
-            say=self.say,
+            trial, self._leasing, requested, infra_retries=settings.infra_retries, say=self.say
         )
 
     def __exit__(
@@ -203,12 +196,7 @@ class Laboratory:
 
     def trials_of(self, profile: Profile, workload: Workload) -> list[Record]:
         """The trials of a workload so far in this run, its repeats too, oldest first."""
-        mine = [
-            r
-            for (device, asked, *_), r in self._trials.items()
-            if (device, asked) == (profile.id, workload)
-        ]
-        return sorted(mine, key=lambda record: record.started_at)
+        return self._trials.of(profile, workload)
 
     def trial(
         self,
@@ -232,55 +220,9 @@ class Laboratory:
             report: an earlier probe of the device; without one it is probed first.
             setup: what it is run with in place of what is installed.
         """
-        offline = offline or self._settings.trial.offline
-        key = (profile.id, workload, repeat, offline, setup)
-        if key not in self._trials:
-            mark = setup.mark
-            wanted = Wanted(
-                profile,
-                WorkloadRecord(**asdict(workload)),
-                setup,
-                repeat=repeat,
-                mark=setup.label,
-                offline=offline,
-            )
-
-            async def run(at: Leased) -> Record:
-                record = await self._trial(at, workload, offline, report)
-                return record if mark is None else marked(record, mark)
-
-            self._trials[key] = self._requested.fulfil(wanted, run)
-        return self._trials[key]
-
-    async def _trial(
-        self, at: Leased, workload: Workload, offline: bool, report: ProbeReport | None
-    ) -> Record:
-        device = at.device
-
-        def say(text: str) -> None:
-            self._say(f"{device.profile.id}: {text}")
-
-        record = await run_trial(
-            device,
-            workload,
-            artifact_source=lambda recipe: self._files.of(workload, recipe),
-            server=at.server,
-            settings=replace(self._settings.trial, offline=offline),
-            report=report,
-            progress=say,
+        return self._trials.one(
+            profile, workload, repeat=repeat, offline=offline, report=report, setup=setup
         )
-        if self._settings.bug_reports and record.verdict in DEATHLY:
-            await self._bug_report(device, record, say)
-        return record
-
-    async def _bug_report(self, device: Device, record: Record, say: Callable[[str], None]) -> None:
-        """Have the device report its state: beside the records, since it holds personal data."""
-        if not isinstance(device, BugReporter):
-            return
-        path = self._settings.trial.results / "bug-reports" / f"{record.trial_id}.zip"
-        say("the phone makes a bug report, which can take minutes")
-        problem = await device.bug_report(path, say)
-        say(problem or f"bug report, with personal data in it: {path}")
 
     def ask_app(self, profile: Profile, asked: AskedApp) -> Record:
         """One prompt in a native app; run once, stored, and remembered for the rest of the run.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock, Timeout
 
-from harness import laboratory, leasing, probing
+from harness import laboratory, leasing, probing, trials
 from harness.ab import Setup
 from harness.devices import places
 from harness.devices.base import DeviceLostError, HeldElsewhereError, LeaseLostError
@@ -99,7 +99,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
     bench = Bench(tmp_path)
     monkeypatch.setattr(places, "DesktopDevice", bench.device)
-    monkeypatch.setattr(laboratory, "run_trial", bench.run_trial)
+    monkeypatch.setattr(trials, "run_trial", bench.run_trial)
     yield bench
     # Whatever happened, nobody holds the machine any more.
     if (tmp_path / "state" / "leases").is_dir():
