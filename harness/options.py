@@ -21,33 +21,21 @@ from harness.errors import UserError
 from harness.fleet.run_options import add_options as add_run_options
 from harness.laboratory import INFRA_RETRIES, LaboratorySettings
 from harness.load import Deadlines
-from harness.models import Workload, find_model, find_quantisation
 from harness.profiles import LEAST_MEMORY, Profile, load_profiles, select
-from harness.runtimes import BEST, RUNTIMES, find_runtime
 from harness.sending import add_options as add_influx_options
-from harness.sources import DEFAULT_SOURCE, SOURCES, find_source
 from harness.trial import TrialSettings
-from harness.weights.real import real_artifact, refuse_unread
+from harness.weights.real import real_artifact
+from harness.workload_options import LeftOut, asked_runtimes, asked_workloads, words_of
+from harness.workload_options import add_options as add_workload_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     import pytest
 
-    from harness.models import Architecture
-    from harness.runtimes.base import Runtime
+    from harness.models import Workload
 
 DEFAULT_DEVICE = "desktop"
-DEFAULT_MODEL = "gemma-2b"
-DEFAULT_RUNTIME = "best"
-
-# Which engines take the user's own files, by their names' ends; the first is the default.
-OWN_FILES = {
-    ".onnx": ("onnxruntime-web/wasm", "onnxruntime-web/webgpu"),
-    ".gguf": ("wllama/wasm", "wllama/webgpu", "llama.cpp/native"),
-}
-
-LeftOut = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +85,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SERIAL",
         help="the phone to use where several match, as `adb devices` names it",
     )
-    add("--model", action="append", metavar="ID", help=f"model (default: {DEFAULT_MODEL})")
-    add(
-        "--quant",
-        action="append",
-        metavar="NAME",
-        help="how weights are stored: int4, int8, fp16, or an engine's own such as q4_k"
-        " (default: the engine's own default)",
-    )
-    add(
-        "--runtime",
-        action="append",
-        metavar="ID",
-        help=f"inference engine and backend, `best` (the default: {', '.join(BEST)}) or `all`",
-    )
-    add("--artifact", type=Path, metavar="PATH", help="your own model file instead of a made one")
-    add("--prompt-tokens", type=int, default=16, metavar="N", help="default: %(default)s")
-    add("--output-tokens", type=int, default=8, metavar="N", help="default: %(default)s")
-    add(
-        "--source",
-        action="append",
-        metavar="NAME",
-        help=f"where pages take the model's bytes from: {', '.join(SOURCES)}"
-        f" (default: {DEFAULT_SOURCE})",
-    )
+    add_workload_options(group)
     add(
         "--offline",
         action="store_true",
@@ -218,15 +183,6 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def _words(config: pytest.Config, option: str, default: str) -> list[str]:
-    """The values of a repeatable option that also takes commas, each once."""
-    given: list[str] = config.getoption(option) or [default]
-    words = [word.strip() for item in given for word in item.split(",") if word.strip()]
-    if not words:
-        raise UserError(f"{option} names nothing", f"leave it out for {option}={default}")
-    return list(dict.fromkeys(words))
-
-
 def _limited(profile: Profile, memory: str | None, cpus: float | None) -> Profile:
     """The profile with the limits of the command line; its id says so."""
     if memory is None and cpus is None:
@@ -274,8 +230,8 @@ def make_plan(
         power_cycle=power_cycle(option.power_cycle, serial=option.serial),
     )
     profiles, left_out = _devices(config, places, devices)
-    runtimes, engines_left_out = _runtimes(config)
-    workloads = _workloads(config, runtimes)
+    runtimes, engines_left_out = asked_runtimes(config)
+    workloads = asked_workloads(config, runtimes)
     return Plan(
         profiles=profiles,
         left_out=left_out,
@@ -349,7 +305,7 @@ def _devices(
     A device that is asked for by its name must be usable; one that a pattern brought need not.
     """
     option = config.option
-    wanted = _words(config, "--device", DEFAULT_DEVICE)
+    wanted = words_of(config, "--device", DEFAULT_DEVICE)
     usable, left_out, named = [], [], False
     for profile in select(load_profiles(), wanted):
         limited = _limited(profile, option.limit_memory, option.limit_cpus)
@@ -365,71 +321,6 @@ def _devices(
         lines = "\n".join(f"device {name!r} cannot be used: {why}" for name, why in left_out)
         raise UserError(lines, "see pytest suites --list-devices")
     return tuple(usable), tuple(left_out)
-
-
-def _runtimes(config: pytest.Config) -> tuple[list[Runtime], LeftOut]:
-    """The engines to run, and those that are not installed.
-
-    As with devices: one that is asked for by its name must be there.
-    """
-    names: list[str] = []
-    found: list[Runtime] = []
-    left_out: list[tuple[str, str]] = []
-    own: Path | None = config.option.artifact
-    if own:
-        refuse_unread(own)
-    takes = OWN_FILES[".gguf" if own and own.suffix == ".gguf" else ".onnx"]
-    for word in _words(config, "--runtime", takes[0] if own else DEFAULT_RUNTIME):
-        group = {"best": list(BEST), "all": list(RUNTIMES)}.get(word)
-        for name in group or [word]:
-            runtime = find_runtime(name)
-            if name in names:
-                continue
-            names.append(name)
-            if own and name not in takes:
-                if group:
-                    continue
-                raise UserError(
-                    f"{name} does not take {own}", f"engines that do: {', '.join(takes)}"
-                )
-            if not (reason := runtime.missing()):
-                found.append(runtime)
-            elif group:
-                left_out.append((name, reason))
-            else:
-                raise UserError(f"runtime {name!r} cannot be used: {reason}")
-    if not found:
-        lines = "\n".join(f"runtime {name!r} cannot be used: {why}" for name, why in left_out)
-        raise UserError(lines)
-    return found, tuple(left_out)
-
-
-def _workloads(config: pytest.Config, runtimes: list[Runtime]) -> tuple[Workload, ...]:
-    models = [find_model(name) for name in _words(config, "--model", DEFAULT_MODEL)]
-    sources = [find_source(name).name for name in _words(config, "--source", DEFAULT_SOURCE)]
-    found = (
-        Workload(
-            model=model.id,
-            quantisation=quantisation,
-            runtime=runtime.id,
-            prompt_tokens=config.option.prompt_tokens,
-            output_tokens=config.option.output_tokens,
-            # An engine outside of a browser reads the file where it lies.
-            source=DEFAULT_SOURCE if runtime.backend == "native" else source,
-        )
-        for model in models
-        for runtime in runtimes
-        for quantisation in _quantisations(config, runtime, model)
-        for source in sources
-    )
-    return tuple(dict.fromkeys(found))  # a model may be named twice, by its id and an alias
-
-
-def _quantisations(config: pytest.Config, runtime: Runtime, model: Architecture) -> list[str]:
-    """What the engine makes of the names that were asked for."""
-    fitting = [name for name in runtime.quantisations if find_quantisation(name).fits(model)]
-    names = _words(config, "--quant", (fitting or runtime.quantisations)[0])
-    return [runtime.exact_quantisation(model, find_quantisation(name).name) for name in names]
 
 
 def _results_directory(path: Path) -> Path:
