@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.fleet.deadline import Deadline
 from harness.fleet.run_options import checked_run_id, deadline_of
 from harness.options import Plan, add_options, make_plan
-from harness.plugin.attempt import AttemptWatch
+from harness.plugin.attempt import WATCH, AttemptWatch
 from harness.plugin.github import GithubReport
 from harness.plugin.stash import (
     ATTEMPT_ID,
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.option.collectonly:
             return
         watch = AttemptWatch(config, plan)
-        config.pluginmanager.register(watch)
+        config.pluginmanager.register(watch, WATCH)
         if config.option.github:
             config.pluginmanager.register(GithubReport(config, watch))
         if influx is not None:

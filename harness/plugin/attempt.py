@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from harness.fleet.deadline import Deadline
     from harness.options import Plan
+
+
+# What pytest's plugin manager knows it by.
+WATCH: Final = "tierlab-attempt"
 
 
 class AttemptWatch:

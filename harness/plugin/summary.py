@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from harness.plugin.attempt import WATCH
 from harness.plugin.stash import PLAN, RUN_ID, with_store
 from results.report import print_report
 from results.table import plain
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest.terminal import TerminalReporter
+
+    from harness.plugin.attempt import AttemptWatch
 
 
 def pytest_terminal_summary(
@@ -35,7 +38,10 @@ def pytest_terminal_summary(
     )
     if with_store(plan, lambda store: print_report(console, store, run_id, plan.engines_left_out)):
         terminalreporter.write_line(f"raw evidence: {plan.settings.trial.results}")
-    ran = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    # The deadline is an orderly end, though pytest calls it an interruption.
+    watch: AttemptWatch | None = config.pluginmanager.get_plugin(WATCH)
+    late = watch is not None and watch.tally.deadline
+    ran = late or exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     if config.option.matrix and ran and not config.option.collectonly:
         _make_matrix(plan.settings.trial.results, terminalreporter)
 

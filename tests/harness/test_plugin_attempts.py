@@ -385,3 +385,15 @@ def test_exit_codes_are_in_the_help(suites: Suites) -> None:
     words = " ".join(suites.real("--help").stdout.str().split())
     assert "75 nothing failed but the lab: try again" in words
     assert "124 the deadline passed before all tests were reached" in words
+
+
+@pytest.mark.usefixtures("a_browser")
+def test_a_run_that_met_its_deadline_makes_its_matrix(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(
+        "results.matrix.after_run.matrix_after_run", lambda results, **_: made.append(results)
+    )
+    assert suites.made(LATE, "--deadline=2h", "--matrix").ret == 124
+    assert made == [suites.pytester.path / "tierlab-results"]
