@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Final, Self
 
 from twisted.internet import defer
@@ -28,6 +29,12 @@ PROGRAM: Final = "buildbot"
 _REMEMBERED: Final = timedelta(days=30)
 
 
+@cache
+def shared(results: Path) -> tuple[TriesBook, defer.DeferredLock]:
+    """What one process has once: steps of before a `buildbot reconfig` and after it share it."""
+    return TriesBook(JournalFile(results, PROGRAM).since(_REMEMBERED)), defer.DeferredLock()
+
+
 @dataclass(repr=False)
 class Desk:
     """One master's desk. Buildbot writes its steps into the log, and this is part of many.
@@ -37,18 +44,18 @@ class Desk:
         fleet: the lab.
         journal: where events go.
         tries: what came of the jobs so far, by the journal.
+        one_at_a_time: held by who writes to the store of the lab.
         influx: whether records are sent to an InfluxDB.
         host: the name of the machine.
-        one_at_a_time: held by who writes to the store of the lab.
     """
 
     folder: Path
     fleet: Fleet
     journal: JournalFile
     tries: TriesBook
+    one_at_a_time: defer.DeferredLock
     influx: bool = False
     host: str = field(default_factory=platform.node)
-    one_at_a_time: defer.DeferredLock = field(default_factory=defer.DeferredLock)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -59,8 +66,9 @@ class Desk:
         """
         fleet = load_fleet(folder / SNAPSHOT)
         journal = JournalFile(fleet.controller.results, PROGRAM)
-        tries = TriesBook(journal.since(_REMEMBERED))
-        return cls(folder, fleet, journal, tries, influx=bool(os.environ.get(INFLUX_URL)))
+        tries, one_at_a_time = shared(fleet.controller.results)
+        influx = bool(os.environ.get(INFLUX_URL))
+        return cls(folder, fleet, journal, tries, one_at_a_time, influx=influx)
 
     @property
     def spool(self) -> Path:

@@ -72,19 +72,25 @@ class BeginJob(MasterStep):
         tries = self.desk.tries.of(self.getProperty(JOB))
         self.setProperty(TRY, f"{self.build.buildid}-{uuid.uuid4().hex[:12]}", "job")
         one = try_of(self, self.desk.host)
-        over = time.time() > float(self.getProperty(UNTIL) or "inf")
-        reason = tries.exhausted(self.desk.fleet.retries)
-        if over or reason:
-            outcome = Outcome.DEADLINE if over else Outcome.GIVEN_UP
-            text = reason or "not reached before the deadline of the run"
-            self.desk.write(one.ended(outcome, text))
-            self.setProperty(TRY, None, "job")
-            self.say(f"{outcome}: {text}")
-            return FAILURE
+        if time.time() > float(self.getProperty(UNTIL) or "inf"):
+            return (yield self._over(one, *_MEANINGS[Exit.DEADLINE]))
+        if reason := tries.exhausted(self.desk.fleet.retries):
+            return (yield self._over(one, Outcome.GIVEN_UP, reason))
         number = tries.number
-        self.desk.write(one.began(number))
+        if not self.note(one.began(number)):
+            return RETRY
         self.say(f"try {number}")
         return SUCCESS
+
+    @defer.inlineCallbacks
+    def _over(self, one: Try, outcome: Outcome, text: str) -> Any:
+        """End the job before another try."""
+        if not self.note(one.ended(outcome, text)):
+            return RETRY
+        self.setProperty(TRY, None, "job")
+        yield self.desk.one_at_a_time.run(self.tierlab, "receive")
+        self.say(f"{outcome}: {text}")
+        return FAILURE
 
 
 class RunJob(ShellMixin, BuildStep):
@@ -150,23 +156,23 @@ class EndJob(MasterStep):
         recorded = "has a record" in said
         needs_record = "full_load" in self.getProperty(SUITES).split(",")
         outcome, text = judged(code, recorded=recorded, needs_record=needs_record)
-        self.desk.write(one.ended(outcome, text))
+        if not self.note(one.ended(outcome, text)):
+            return RETRY
         yield self.desk.one_at_a_time.run(self.tierlab, "receive")
-        worker = self.build.workerforbuilder.worker
         if outcome is Outcome.DONE:
+            worker = self.build.workerforbuilder.worker
             if worker is not None:
                 worker.is_well()
             self.say(text)
             return FAILURE if code == Exit.FAILED else SUCCESS
         if outcome in {Outcome.INFRA, Outcome.UNAVAILABLE}:
-            if worker is not None:
-                worker.putInQuarantine()  # a rest, so that the next try goes elsewhere or later
+            self.rest()
             reason = self.desk.tries.of(one.job).exhausted(self.desk.fleet.retries)
             if reason is None:
                 self.say(f"{outcome}: {text}; again")
                 return RETRY
             text = f"{text}; {reason}"
-            self.desk.write(one.ended(Outcome.GIVEN_UP, text))
+            self.note(one.ended(Outcome.GIVEN_UP, text))
         self.say(f"{outcome}: {text}")
         return FAILURE
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from buildbot.process.buildstep import BuildStep
 from buildbot.util.runprocess import run_process
 from twisted.internet import defer, reactor
+from twisted.python import log
 
 if TYPE_CHECKING:
     from harness.fleet.buildbot.desk import Desk
+    from results.fleet.events import Event
 
 # How a host is told to run one of the commands of `harness.fleet.job_commands`: its worker puts the
 # folder of its own Python first.
@@ -36,8 +38,8 @@ class MasterStep(BuildStep):
         master's environment, from which the secrets of the fleet were taken.
         """
         command = [sys.executable, "-m", module, *words]
-        log = yield self._stdio()
-        yield log.addHeader(f"$ {shlex.join(command)[:2000]}\n")
+        stdio = yield self._stdio()
+        yield stdio.addHeader(f"$ {shlex.join(command)[:2000]}\n")
         code, out, err = yield run_process(
             reactor,
             command,
@@ -47,18 +49,38 @@ class MasterStep(BuildStep):
             runtime_timeout=_COMMAND_SECONDS,
         )
         said = out.decode("utf-8", "replace")
-        yield log.addStdout(said)
-        yield log.addStderr(err.decode("utf-8", "replace"))
-        yield log.addHeader(f"exit code {code}\n")
+        yield stdio.addStdout(said)
+        yield stdio.addStderr(err.decode("utf-8", "replace"))
+        yield stdio.addHeader(f"exit code {code}\n")
         return code, said
 
     @defer.inlineCallbacks
     def _stdio(self) -> Any:
         try:
-            log = self.getLog("stdio")
+            stdio = self.getLog("stdio")
         except KeyError:
-            log = yield self.addLog("stdio")
-        return log
+            stdio = yield self.addLog("stdio")
+        return stdio
+
+    def note(self, event: Event) -> bool:
+        """Write an event into the journal; where that cannot be, the worker rests, and `False`.
+
+        Nothing may follow from what is not in the journal: the step then ends with `RETRY`.
+        """
+        try:
+            self.desk.write(event)
+        except OSError as error:
+            log.err(error, "the journal cannot be written")
+            self.say(f"the journal cannot be written: {error.strerror}; again")
+            self.rest()
+            return False
+        return True
+
+    def rest(self) -> None:
+        """Let the worker rest, so that the next try goes elsewhere, or comes later."""
+        worker = self.build.workerforbuilder.worker
+        if worker is not None:
+            worker.putInQuarantine()
 
     def say(self, text: str) -> None:
         """Say in a few words what came out; shown beside the step and the build."""
