@@ -210,7 +210,7 @@ class Leasing:
         if len(refused) == len(states):
             lines = "".join(f"\n  {resource}: {why}" for resource, why in refused.items())
             raise NoDeviceError(
-                f"no {profile.name} ({profile.id}) may be used now:{lines}"
+                f"no device of {profile.id} may be used now:{lines}"
                 f"\n  -> {give_back(states[next(iter(refused))])}"
             )
         fit = [place for place in found if place.resource not in refused]
