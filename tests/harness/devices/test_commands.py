@@ -30,7 +30,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Pixel 7 with the serial A, and a results folder."""
     monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands.getpass, "getuser", lambda: "ana")
+    monkeypatch.setattr("getpass.getuser", lambda: "ana")
     android = PROFILES["pixel7"].android
     assert android is not None
     phone = Found("A", {key: patterns[0] for key, patterns in android.match.items()})
