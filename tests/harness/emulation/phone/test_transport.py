@@ -153,6 +153,27 @@ def test_a_plain_service_gives_output_alone(tmp_path: Path, service: str) -> Non
     assert asyncio.run(check()) == b"one two"
 
 
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("usb:", b"restarting in USB mode\n"),
+        ("tcpip:5555", b"restarting in TCP mode port: 5555\n"),
+    ],
+)
+def test_the_daemon_says_in_which_mode_it_restarts(
+    tmp_path: Path, service: str, said: bytes
+) -> None:
+    restarts: list[str] = []
+
+    async def check() -> bytes:
+        async with wired(make_phone(tmp_path, [], restarts)) as (host, _):
+            await host.connect()
+            return await host.ask(service)
+
+    assert asyncio.run(check()) == said
+    assert restarts == ["adbd"]
+
+
 def test_a_reboot_is_asked_for_with_its_argument(tmp_path: Path) -> None:
     reboots: list[str] = []
 

@@ -62,7 +62,7 @@ def make_phone(
         files=Files(locate, lambda: free_bytes),
         names=Names(locate, lambda name: name),
         reboot=reboot,
-        restart=lambda: None,
+        restart=lambda: reboots.append("adbd"),
         unknown=unknown.append,
     )
 
