@@ -203,9 +203,11 @@ class Scenario:
                 last = now
             assert time.monotonic() < end, "not all was recorded"
             time.sleep(1)
+        before = self.lab.collected("host-pixel7-b")
         self._wire.mend()
         wait_for(lambda: self.lab.connected("pixel7-b"), "the host that was cut off is back")
         self.say("the cable is mended, and pixel7-b is back")
+        wait_for(lambda: self.lab.collected("host-pixel7-b") > before, "it hands over")
         wait_for(self.lab.idle, "the master has nothing more to do", TRIAL_SECONDS)
 
     def _wait(self, name: str, then: str) -> None:

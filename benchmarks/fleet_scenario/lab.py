@@ -107,13 +107,14 @@ class Lab:
 
     def get(self, what: str) -> list[dict[str, Any]]:
         """One of its lists."""
+        name = what.partition("?")[0].rpartition("/")[2]
         for _ in range(5):
             # A busy Twisted now and then closes before its answer is out.
             with (
                 contextlib.suppress(IncompleteRead),
                 urllib.request.urlopen(self._url + what, timeout=20) as answer,  # noqa: S310
             ):
-                found: list[dict[str, Any]] = json.loads(answer.read())[what.partition("?")[0]]
+                found: list[dict[str, Any]] = json.loads(answer.read())[name]
                 return found
         raise ConnectionError(f"no whole answer to {what}")
 
@@ -123,10 +124,9 @@ class Lab:
 
     def force(self, **choices: str) -> None:
         """Start a run by hand, as the web page does."""
-        (plan,) = (one["builderid"] for one in self.get("builders") if one["name"] == "plan")
         call = {
             "jsonrpc": "2.0", "method": "force", "id": 1,
-            "params": {"builderid": str(plan), **choices},
+            "params": {"builderid": str(self.builder("plan")), **choices},
         }  # fmt: skip
         request = urllib.request.Request(  # noqa: S310
             f"{self._url}forceschedulers/start",
@@ -135,6 +135,16 @@ class Lab:
         )
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
             assert "error" not in json.loads(answer.read())
+
+    def builder(self, name: str) -> int:
+        """The number of a builder."""
+        (number,) = (one["builderid"] for one in self.get("builders") if one["name"] == name)
+        return int(number)
+
+    def collected(self, host: str) -> int:
+        """How often a host was asked for what it has, and answered."""
+        number = self.builder(f"collect-{host}")
+        return len(self.get(f"builders/{number}/buildrequests?complete=true"))
 
     def idle(self) -> bool:
         """Whether nothing is queued or runs."""

@@ -59,7 +59,7 @@ _BUILDBOT = """examples:
   tierlab fleet buildbot --to /var/lib/tierlab/master --start
 
 Writes fleet.json, master.cfg and buildbot.tac; nothing secret is in them. After a change of
-fleet.toml: write them again, then `buildbot reconfig DIR`. The password of the workers is in
+fleet.toml: write them again, then send the master a SIGHUP. The password of the workers is in
 TIERLAB_FLEET_PASSWORD, or in the file of mode 0600 that TIERLAB_FLEET_PASSWORD_FILE names."""
 
 _WORKER = """examples:

@@ -71,6 +71,11 @@ class Controller(_Section):
     lost_after: Span = Field(
         default=45.0, le=3600, description="how long a connection may be silent before it is cut"
     )
+    rest: Span = Field(
+        default=30.0,
+        le=3600,
+        description="how long a worker rests after a fault of the lab, and twice as long each time",
+    )
     collect_every: Span = Field(
         default=1800.0, description="how often a host is asked for what has no job coming"
     )

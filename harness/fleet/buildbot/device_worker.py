@@ -19,24 +19,31 @@ class DeviceWorker(Worker):
     something of the device ends it.
     """
 
-    quarantine_initial_timeout = quarantine_timeout = 30
-    compare_attrs: ClassVar[list[str]] = ["lost_after"]
+    compare_attrs: ClassVar[list[str]] = ["lost_after", "quarantine_initial_timeout"]
 
-    def checkConfig(self, name: str, password: str, lost_after: float = 45.0, **rest: Any) -> None:
-        """See `Worker`; `lost_after`: seconds of silence that end a connection."""
-        super().checkConfig(name, password, **rest)
+    def checkConfig(
+        self, name: str, password: str, *, lost_after: float, rest: float, **others: Any
+    ) -> None:
+        """See `Worker`.
+
+        Args:
+            name: of the device.
+            password: what it shows.
+            lost_after: seconds of silence that end a connection.
+            rest: seconds without jobs after a fault; twice as long each time, up to an hour.
+            others: as `Worker` has them.
+        """
+        super().checkConfig(name, password, **others)
         self.lost_after = lost_after
+        self.quarantine_initial_timeout = self.quarantine_timeout = rest
 
     def reconfigService(
-        self,
-        name: str,
-        password: str,
-        lost_after: float = 45.0,
-        **rest: Any,
+        self, name: str, password: str, *, lost_after: float, rest: float, **others: Any
     ) -> Any:
-        """See `Worker`."""
+        """See `Worker` and `checkConfig`."""
         self.lost_after = lost_after
-        return super().reconfigService(name, password, **rest)
+        self.quarantine_initial_timeout = rest
+        return super().reconfigService(name, password, **others)
 
     def attached(self, conn: Any) -> Any:
         """Set the times of the connection, as soon as there is one."""

@@ -100,6 +100,7 @@ def _worker(device: Device, fleet: Fleet) -> DeviceWorker:
         device.name,
         worker_password(),
         lost_after=fleet.controller.lost_after,
+        rest=fleet.controller.rest,
         max_builds=1,
         properties={**device.properties, **known},
     )

@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.fleet_scenario.cable import cable
 from benchmarks.fleet_scenario.lab import Lab, free_port, wait_for
+from harness.fleet.exit_codes import Exit
 from results.fleet.requests import progress
 from results.store import Store
 
@@ -43,6 +44,7 @@ port = {port}
 web_port = {web}
 results = "results"
 lost_after = "{lost_after:g}s"
+rest = "1s"
 
 [[devices]]
 name = "a"
@@ -63,6 +65,9 @@ profile = "desktop"
 models = ["gemma-3-270m"]
 runtimes = ["wllama/wasm"]
 quants = ["int4", "int8", "fp16"]
+
+[retries]
+infra = 1
 """
 
 
@@ -142,8 +147,10 @@ def test_every_trial_is_recorded_exactly_once(lab: PretendedLab, wire: Cable) ->
     assert far_request in {request for _, request in lab.begun("b")}
 
     # The host comes back and hands over what it has, which is kept aside.
+    before = lab.collected("lab-3")
     wire.mend()
     wait_for(lambda: lab.connected("far"), "the far worker is back")
+    wait_for(lambda: lab.collected("lab-3") > before, "it hands over")
     wait_for(lab.idle, "the master has nothing more to do")
     with Store.open(lab.results) as store:
         done = progress(store, RUN)
@@ -159,6 +166,35 @@ def test_every_trial_is_recorded_exactly_once(lab: PretendedLab, wire: Cable) ->
         assert lab.told(words), words
     # Nothing is sent again: all that a host has is confirmed.
     assert not list((lab.folder / "controller" / "master" / "spool").iterdir())
+
+
+def test_a_lab_that_fails_again_and_again_gives_up_and_can_be_asked_again(
+    lab: PretendedLab,
+) -> None:
+    lab.start_worker("b", lab.address)
+    lab.go("b")
+    code = lab.home("b") / "code"
+    code.write_text(str(Exit.LAB_FAULT))
+    asked = {"schedule": "smoke", "quants": "int8", "run_id": RUN}
+    lab.force(**asked)
+    wait_for(lambda: lab.told("given-up"), "the job is given up")
+    assert lab.told("infra: a fault of the lab's own")
+    assert lab.told("tries ended by faults of the lab: 2, and the budget is 1")
+    assert len(lab.begun("b")) == 2
+
+    # The same run once more, when the lab is mended: a new budget, and the one trial that is open.
+    code.unlink()
+    lab.force(**asked)
+    wait_for(lambda: _recorded(lab) == 1, "it is recorded")
+    wait_for(lab.idle, "the master has nothing more to do")
+
+    # And once more: it has a record, so that nothing runs.
+    lab.force(**asked)
+    wait_for(lambda: sum("queued now" in e.text for e in lab.journal()) == 3, "a third plan")
+    wait_for(lab.idle, "the master has nothing more to do")
+    assert len(lab.begun("b")) == 3
+    with Store.open(lab.results) as store:
+        assert progress(store, RUN).requested == 1
 
 
 def _records(lab: PretendedLab, name: str) -> int:
