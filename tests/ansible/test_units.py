@@ -24,13 +24,13 @@ pytestmark = [
 DEADLINE_S = 60
 # systemd-analyze security: 0 is no exposure, 10 is all. What drives devices is exposed the most.
 MOST_EXPOSED = {
-    "tierlab-worker@.service": 4.0,
-    "tierlab-schedule@.service": 4.0,
-    "tierlab-adb.service": 4.0,
-    "tierlab-controller.service": 2.5,
-    "tierlab-matrix.service": 2.5,
-    "tierlab-backup.service": 2.5,
-    "tierlab-outbox.service": 2.5,
+    "tierlab-worker@.service": 3.0,
+    "tierlab-schedule@.service": 3.0,
+    "tierlab-adb.service": 3.0,
+    "tierlab-controller.service": 1.5,
+    "tierlab-matrix.service": 1.5,
+    "tierlab-backup.service": 1.5,
+    "tierlab-outbox.service": 1.5,
 }
 
 
