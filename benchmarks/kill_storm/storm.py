@@ -1,0 +1,110 @@
+"""The storm itself: wait, find somebody of the kind that is due, `kill -9`, read the stores."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import psutil
+
+from benchmarks.kill_storm.crowd import described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from benchmarks.kill_storm.crowd import Crowd
+    from benchmarks.kill_storm.ledger import Ledger
+    from benchmarks.kill_storm.plan import Kill
+
+# Everything comes round within a trial or two; a hand-over of a store lives for a second.
+_VICTIM_SECONDS: Final = 240.0
+_LOOK_SECONDS: Final = 0.05
+_TEND_SECONDS: Final = 0.5
+
+
+class Scene(Protocol):
+    """Where the storm goes over."""
+
+    results: list[Path]
+    """The results folders of all hosts, the controller's first."""
+    runs: list[str]
+    """The ids of all runs so far."""
+    problems: list[str]
+    """What did not hold so far."""
+
+    def tend(self) -> None:
+        """Start again what does not run, as its user would; begin a new run where one is done."""
+
+    def servants(self) -> set[int]:
+        """The children that the scene waits for itself."""
+
+
+@dataclass
+class Deaths:
+    """What was killed, and what of the plan could not be.
+
+    Attributes:
+        killed: each kill with the seconds since the start and the words for its victim.
+        missed: kills whose kind of target never came within the time.
+    """
+
+    killed: list[tuple[Kill, float, str]] = field(default_factory=list)
+    missed: list[Kill] = field(default_factory=list)
+
+
+def storm(
+    scene: Scene,
+    crowd: Crowd,
+    kills: Sequence[Kill],
+    ledger: Ledger,
+    *,
+    until: float,
+    say: Callable[[str], None],
+) -> Deaths:
+    """Kill by the plan. `until`: no kill after this time of `time.monotonic`."""
+    began, deaths = time.monotonic(), Deaths()
+    for kill in kills:
+        _pass(scene, crowd, kill.after)
+        victim = _victim(scene, crowd, kill, until)
+        if victim is None:
+            deaths.missed.append(kill)
+            say(f"{kill.number:3} of {len(kills)}: no {kill.target} came")
+            continue
+        words = described(victim)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+        ledger.read(scene.results)
+        deaths.killed.append((kill, time.monotonic() - began, words))
+        trials = len(ledger.committed)
+        say(f"{kill.number:3} of {len(kills)}: {kill.target}: {words}; {trials} trials so far")
+    return deaths
+
+
+def _pass(scene: Scene, crowd: Crowd, seconds: float) -> None:
+    """Let time pass, while the scene is tended."""
+    end = time.monotonic() + seconds
+    while True:
+        scene.tend()
+        crowd.reap(scene.servants())
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(_TEND_SECONDS, left))
+
+
+def _victim(scene: Scene, crowd: Crowd, kill: Kill, until: float) -> psutil.Process | None:
+    """Somebody of the kind, as soon as there is one."""
+    end = min(time.monotonic() + _VICTIM_SECONDS, until)
+    tended = 0.0
+    while time.monotonic() < end:
+        if found := crowd.of(kill.target):
+            return found[kill.choose(len(found))]
+        if time.monotonic() - tended > _TEND_SECONDS:
+            scene.tend()
+            crowd.reap(scene.servants())
+            tended = time.monotonic()
+        time.sleep(_LOOK_SECONDS)
+    return None
