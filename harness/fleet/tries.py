@@ -38,15 +38,18 @@ class Outcome(StrEnum):
 
 _BEGAN: Final = "began"
 _ENDED: Final = "ended"
+_LOST: Final = "lost"
 
 
 @dataclass
 class Tries:
     """The tries of one job, from the first event on."""
 
-    began: dict[str, str] = field(default_factory=dict)
-    """Worker, by the id of the try."""
+    began: dict[str, Event] = field(default_factory=dict)
+    """What told of each beginning, by the id of the try."""
     ended: dict[str, Outcome] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    """Those of which it was told that they were lost; they have no end."""
 
     @property
     def incomplete(self) -> int:
@@ -67,7 +70,11 @@ class Tries:
     def troubled(self) -> set[str]:
         """The workers on which a try came to nothing; others of the profile go first."""
         good = {Outcome.DONE}
-        return {worker for name, worker in self.began.items() if self.ended.get(name) not in good}
+        return {
+            event.resource
+            for name, event in self.began.items()
+            if event.resource is not None and self.ended.get(name) not in good
+        }
 
     def exhausted(self, retries: Retries) -> str | None:
         """Why there is no other try, in words; `None` where there is one."""
@@ -92,6 +99,15 @@ class TriesBook:
         """The tries of a job; none yet for one that is not known."""
         return self._book.get(job) or Tries()
 
+    def open(self) -> list[Event]:
+        """The beginnings of all tries of which neither an end nor a loss was told."""
+        return [
+            event
+            for tries in self._book.values()
+            for name, event in tries.began.items()
+            if name not in tries.ended and name not in tries.lost
+        ]
+
     def note(self, event: Event) -> None:
         """Take up an event; those that are none of a job's change nothing."""
         detail = event.detail
@@ -101,9 +117,31 @@ class TriesBook:
         tries = self._book.setdefault(job, Tries())
         match detail.get("phase"):
             case "began":
-                tries.began[name] = str(detail.get("worker", ""))
+                tries.began[name] = event
+            case "lost":
+                tries.lost.add(name)
             case "ended" if detail.get("outcome") in set(Outcome):
                 tries.ended[name] = Outcome(str(detail["outcome"]))
+
+
+def lost(began: Event, cause: str, *, host: str) -> Event:
+    """The event of a try that was lost, by the event of its beginning; it has no other end.
+
+    Args:
+        began: what told of its beginning.
+        cause: what it was lost with, such as `its worker`.
+        host: the machine of the controller.
+    """
+    what, _, _ = began.text.rpartition(": ")
+    return Event.now(
+        EventKind.JOB,
+        f"{what}: lost with {cause}; queued again",
+        host=host,
+        run_id=began.run_id,
+        resource=began.resource,
+        profile=began.profile,
+        **{**began.detail, "phase": _LOST},
+    )
 
 
 @dataclass(frozen=True, slots=True)

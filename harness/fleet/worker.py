@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import UserError
-from harness.fleet.job import WORKER_PID
 from harness.fleet.job_commands import RESULTS
 from harness.fleet.loading import load_fleet
 from harness.fleet.secret import PASSWORD, need_secret
 from harness.fleet.spans import parse_span
+from harness.fleet.supervision import WORKER_PID
 from harness.state import state_directory
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from twisted.python import log
 
 from harness.fleet.buildbot import job_steps
 from harness.fleet.buildbot.no_source import NO_SOURCE
-from harness.fleet.tries import Outcome, Try
+from harness.fleet.tries import Outcome, Try, lost
 from results.fleet.events import Event, EventKind
 from results.fleet.requests import Request
 
@@ -46,6 +46,8 @@ class Reporter(BuildbotService):
         """Begin to listen."""
         yield super().startService()
         self._clear_spool()
+        for began in self.desk.tries.open():
+            self._write(lost(began, "the controller", host=self.desk.host))
         listen = self.master.mq.startConsuming
         self._consumers = [
             (yield listen(self._worker, ("workers", None, "connected"))),
@@ -68,8 +70,11 @@ class Reporter(BuildbotService):
             file.unlink(missing_ok=True)
 
     def _tell(self, kind: EventKind, text: str, **rest: Any) -> None:
+        self._write(Event.now(kind, text, host=self.desk.host, **rest))
+
+    def _write(self, event: Event) -> None:
         try:
-            self.desk.write(Event.now(kind, text, host=self.desk.host, **rest))
+            self.desk.write(event)
         except OSError as error:
             log.err(error, "the journal cannot be written")
 
@@ -108,21 +113,23 @@ class Reporter(BuildbotService):
         if build["results"] not in {CANCELLED, EXCEPTION, RETRY}:
             return
         found = yield self.master.data.get(("builds", build["buildid"], "properties"))
-        given = {name: value for name, (value, _) in found.items()}
-        name, job = given.get(job_steps.TRY), given.get(job_steps.JOB)
+        name, job = (found.get(key, (None, ""))[0] for key in (job_steps.TRY, job_steps.JOB))
         if name is None or job is None or name in self.desk.tries.of(job).ended:
             return
-        request = Request.model_validate_json(given[job_steps.REQUEST])
-        one = Try(request, job, name, str(given.get("workername", "")), self.desk.host)
-        if build["results"] == CANCELLED:
-            self.desk.write(one.ended(Outcome.GIVEN_UP, "stopped by hand"))
+        if build["results"] == RETRY:
+            self._lost(job, name)
             return
-        text = "lost with its worker; queued again" if build["results"] == RETRY else "went wrong"
-        self._tell(
-            EventKind.JOB,
-            f"{request.profile} {request.workload.weights} on {request.workload.runtime}: {text}",
-            run_id=request.run_id,
-            resource=one.worker,
-            profile=request.profile,
-            what="lost",
+        one = Try(
+            Request.model_validate_json(found[job_steps.REQUEST][0]),
+            job,
+            name,
+            str(found["workername"][0]),
+            self.desk.host,
         )
+        text = "stopped by hand" if build["results"] == CANCELLED else "its build went wrong"
+        self._write(one.ended(Outcome.GIVEN_UP, text))
+
+    def _lost(self, job: str, name: str) -> None:
+        began = self.desk.tries.of(job).began.get(name)
+        if began is not None:
+            self._write(lost(began, "its worker", host=self.desk.host))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.fleet.config import Retries
-from harness.fleet.tries import Outcome, TriesBook, Try
+from harness.fleet.tries import Outcome, TriesBook, Try, lost
 from results.fleet.events import Event, EventKind
 from tests.harness.fleet.asked import request
 
@@ -50,6 +50,20 @@ def test_a_device_that_could_not_be_used_is_nobodys_try() -> None:
     tries = book.of(JOB)
     assert (tries.infra, tries.incomplete, tries.number) == (0, 0, 1)
     assert tries.troubled == {"pixel7-a"}
+
+
+def test_a_loss_is_told_once_and_still_no_end() -> None:
+    began = one("1").began(1)
+    book = TriesBook([began, one("2").began(2), one("2").ended(Outcome.DONE, "recorded")])
+    assert book.open() == [began]
+    told = lost(began, "the controller", host="controller")
+    assert told.text == (
+        "pixel7 gemma-2b/int4 on mediapipe/webgpu: lost with the controller; queued again"
+    )
+    assert (told.run_id, told.resource) == ("run-1", "pixel7-a")
+    book.note(told)
+    assert book.open() == []
+    assert book.of(JOB).incomplete == 1
 
 
 def test_what_is_no_try_changes_nothing() -> None:

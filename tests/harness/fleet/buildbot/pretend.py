@@ -50,13 +50,13 @@ def job(words: list[str]) -> int:
 
     A line in `begun` says that it began, and with which PID.
     """
-    from harness.fleet.job import _end_with_worker  # noqa: PLC0415
+    from harness.fleet.supervision import end_with_worker  # noqa: PLC0415
     from results.fleet.requests import Request  # noqa: PLC0415
     from results.record import Lineage  # noqa: PLC0415
     from results.store import Store  # noqa: PLC0415
     from tests.results.records import record  # noqa: PLC0415
 
-    _end_with_worker()
+    end_with_worker()
     home = Path(os.environ[FOLDER])
     text = next(word for word in words if word.startswith("--request="))
     request = Request.model_validate_json(text.partition("=")[2])

@@ -159,7 +159,8 @@ def test_every_trial_is_recorded_exactly_once(lab: PretendedLab, wire: Cable) ->
     assert len(counted) == len(set(counted)) == 3
 
     for words in (
-        "the controller starts", "worker far on lab-3: disconnected", "try 1 begins on far",
+        "the controller starts", "lost with the controller; queued again",
+        "worker far on lab-3: disconnected", "try 1 begins on far",
         "try 2 begins on b", "done: recorded",
         "worker far on lab-3: connected",
     ):  # fmt: skip
