@@ -32,6 +32,9 @@ FLEET: Final = (
     Target.BROWSER,
 )  # fmt: skip
 
+BRIEF: Final = {Target.STORE: 1.5}
+"""How long what comes and goes lives, in seconds: it is killed within that time of its birth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kill:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import psutil
 
 from benchmarks.kill_storm.crowd import described
+from benchmarks.kill_storm.plan import BRIEF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +102,13 @@ def _victim(scene: Scene, crowd: Crowd, kill: Kill, until: float) -> psutil.Proc
     tended = 0.0
     while time.monotonic() < end:
         if found := crowd.of(kill.target):
-            return found[kill.choose(len(found))]
+            victim = found[kill.choose(len(found))]
+            if kill.target not in BRIEF:
+                return victim
+            # It is met at its beginning, always: some of its life is let pass.
+            time.sleep(kill.pick * BRIEF[kill.target])
+            if victim.is_running():
+                return victim
         if time.monotonic() - tended > _TEND_SECONDS:
             scene.tend()
             crowd.reap(scene.servants())

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +61,12 @@ _ADVICE: Final[dict[Channel, str]] = {
 }
 
 
+_VERSION_SECONDS: Final = 20
+_VERSION_TRIES: Final = 3
+_KILLED: Final = 129
+_versions: Final[dict[Path, str]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class InstalledBrowser:
     """A browser that can be started."""
@@ -94,17 +99,39 @@ def candidates(channel: Channel) -> Iterator[Path]:
         yield from sorted(playwright_browsers_directory().glob(pattern), reverse=True)
 
 
-@cache
 def read_version(path: Path) -> str:
-    """What `--version` prints, reduced to the number; "" when it prints none."""
+    """What `--version` prints, reduced to the number; "" when it prints none.
+
+    An answer is kept for as long as this process lives. One that was killed or did not end in time
+    gave none, which says nothing of the browser: it is asked again, and after the last try the next
+    time.
+    """
+    if path not in _versions:
+        for _ in range(_VERSION_TRIES):
+            printed = _printed(path)
+            if printed is not None:
+                found = re.search(r"\d+(\.\d+)+", printed)
+                _versions[path] = found.group() if found else ""
+                break
+    return _versions.get(path, "")
+
+
+def _printed(path: Path) -> str | None:
+    """What `--version` prints; `None` where it could not say it to its end."""
     try:
-        printed = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
+    except OSError:
         return ""
-    found = re.search(r"\d+(\.\d+)+", printed)
-    return found.group() if found else ""
+    except subprocess.TimeoutExpired:
+        return None
+    # A shell in between tells a signal as 128 and its number.
+    return done.stdout if 0 <= done.returncode < _KILLED else None
 
 
 def find_browser(section: BrowserSection) -> InstalledBrowser | str:

@@ -144,6 +144,23 @@ def test_a_program_that_cannot_run_has_no_version(make: Make) -> None:
     assert read_version(path) == ""
 
 
+@pytest.mark.parametrize("end", ["kill -9 $$", "exit 137"], ids=["itself", "below a shell"])
+def test_one_that_was_killed_is_asked_again(make: Make, tmp_path: Path, end: str) -> None:
+    path, once = make("chromium"), tmp_path / "once"
+    path.write_text(
+        f"#!/bin/sh\nif [ ! -e {once} ]; then : >{once}; {end}; fi\necho Chromium 156.0.7654.32\n"
+    )
+    assert read_version(path) == "156.0.7654.32"
+
+
+def test_that_it_was_always_killed_is_not_kept(make: Make) -> None:
+    path = make("chromium")
+    path.write_text("#!/bin/sh\nkill -9 $$\n")
+    assert read_version(path) == ""
+    path.write_text("#!/bin/sh\necho Chromium 156.0.7654.32\n")
+    assert read_version(path) == "156.0.7654.32"
+
+
 def test_where_playwright_keeps_its_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PLAYWRIGHT_BROWSERS_PATH", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
