@@ -1,20 +1,17 @@
 """A browser profile on disk that outlives its sessions, and not its trial.
 
 It may hold gigabytes: room is asked for before, it is removed at the end, and what a killed run
-left is removed by the next one (a lock beside each folder dies with its owner).
+left is removed by the next one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock, Timeout
-
 from harness.errors import UserError
+from harness.owned_folder import owned_folder, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,26 +50,5 @@ def persistent_profile(root: Path, needed_bytes: int) -> Iterator[Path]:
             f"{free >> 20} MiB are free",
             "free the disk, set TIERLAB_CACHE to another one, or use --source=opfs-private",
         )
-    folder = parent / uuid.uuid4().hex
-    with FileLock(_lock_of(folder)):
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            _lock_of(folder).unlink(missing_ok=True)
-
-
-def sweep(parent: Path) -> None:
-    """Remove the folders whose owner is gone."""
-    for folder in parent.iterdir():
-        if not folder.is_dir():
-            continue
-        lock = FileLock(_lock_of(folder))
-        with contextlib.suppress(Timeout), lock.acquire(timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-            _lock_of(folder).unlink(missing_ok=True)
-
-
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
+    with owned_folder(parent) as folder:
+        yield folder

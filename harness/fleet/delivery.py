@@ -7,12 +7,12 @@ cut off hands over later, and what arrives twice is there once.
 from __future__ import annotations
 
 import contextlib
+import glob
 import tarfile
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import UserError
+from harness.owned_folder import owned_folder
 from results.files import replaced
 from results.fleet.handover import make_bundle
 from results.fleet.journal import absorb
@@ -20,11 +20,29 @@ from results.store import FILE_NAME
 from results.upkeep.merge import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from results.fleet.handover import Bundle
     from results.store import Store
     from results.upkeep.merge import Merged
+
+# In the results folder: a bundle may be as big as the results, and what a killed command left of
+# one is found there by the next.
+_SCRATCH: Final = ".handover"
+
+
+@contextlib.contextmanager
+def _scratch(store: Store) -> Iterator[Path]:
+    parent = store.path.parent / _SCRATCH
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(owned_folder(parent))
+        except OSError as error:
+            raise UserError(
+                f"{parent}: there is no room for a bundle: {error.strerror}", "free the disk"
+            ) from error
+        yield folder
 
 
 def pack(store: Store, file: Path) -> Bundle:
@@ -34,11 +52,13 @@ def pack(store: Store, file: Path) -> Bundle:
         StoreError: the store cannot be read.
         UserError: the file cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="tierlab-bundle-") as name:
-        folder = Path(name)
+    with _scratch(store) as folder:
         bundle = make_bundle(store, folder / "results")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            # A worker packs one bundle at a time: this is what a killed one left.
+            for half in file.parent.glob(f".{glob.escape(file.name)}.*.partial"):
+                half.unlink(missing_ok=True)
             with (
                 replaced(file) as whole,
                 tarfile.open(fileobj=whole, mode="w:gz", compresslevel=1) as archive,
@@ -60,8 +80,7 @@ def deliver(store: Store, file: Path) -> Merged:
         UserError: it is no bundle.
         StoreError: the store cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="tierlab-delivery-") as name:
-        folder = Path(name)
+    with _scratch(store) as folder:
         try:
             with tarfile.open(file, "r:gz") as archive:
                 archive.extractall(folder, filter="data")

@@ -60,3 +60,18 @@ def test_a_bundle_writes_nothing_outside(tmp_path: Path, name: str) -> None:
     with Store.open(tmp_path / "controller") as controller, pytest.raises(UserError):
         deliver(controller, file)
     assert not (tmp_path / name).exists()
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    filled(tmp_path / "host", "trial-1")
+    file = tmp_path / "builder" / "bundle.tar.gz"
+    file.parent.mkdir()
+    (file.parent / ".bundle.tar.gz.0123abcd.partial").touch()
+    for name in ("host", "controller"):
+        (tmp_path / name / ".handover" / "left").mkdir(parents=True)
+    with Store.open(tmp_path / "host") as host, Store.open(tmp_path / "controller") as controller:
+        pack(host, file)
+        assert list(file.parent.iterdir()) == [file]
+        deliver(controller, file)
+    for name in ("host", "controller"):
+        assert list((tmp_path / name / ".handover").iterdir()) == []
