@@ -12,6 +12,7 @@ import tarfile
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import UserError
+from harness.fleet.master_folder import BROKEN
 from harness.owned_folder import owned_folder
 from results.files import replaced
 from results.fleet.handover import make_bundle
@@ -107,7 +108,7 @@ def receive(store: Store, files: Iterable[Path]) -> tuple[list[str], bool]:
             merged = deliver(store, file)
         except UserError as error:
             with contextlib.suppress(OSError):
-                file.replace(file.with_name(f"{file.name}.broken"))
+                file.replace(file.with_name(f"{file.name}{BROKEN}"))
             told.append(str(error))
             clean = False
             continue

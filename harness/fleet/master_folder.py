@@ -29,6 +29,12 @@ application = service.Application('buildmaster')
 BuildMaster(os.path.dirname(os.path.abspath(__file__)), 'master.cfg').setServiceParent(application)
 """
 
+SPOOL: Final = "spool"
+"""Where bundles of hosts arrive, in the folder of the master."""
+
+BROKEN: Final = ".broken"
+"""How the name of a bundle ends that cannot be read, and is kept to be looked at."""
+
 _UPGRADE_SECONDS: Final = 600
 
 
@@ -54,6 +60,25 @@ def write_master(fleet: Fleet, folder: Path) -> None:
         ) from error
 
 
+def empty_spool(folder: Path) -> int:
+    """Remove what arrived at a master that was killed; how many files.
+
+    None of it was confirmed: each host still has what is in its bundle, and sends it again.
+
+    Raises:
+        UserError: a file cannot be removed.
+    """
+    left = [path for path in (folder / SPOOL).glob("*") if path.suffix != BROKEN]
+    try:
+        for path in left:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be removed: {error.strerror}", "see who owns it"
+        ) from error
+    return len(left)
+
+
 def start_master(folder: Path) -> NoReturn:
     """Bring the master's database up to date, and become the master.
 
@@ -66,6 +91,7 @@ def start_master(folder: Path) -> NoReturn:
             f"Buildbot is not installed ({buildbot} is missing)",
             "pip install 'tierlab[controller]'",
         )
+    empty_spool(folder)
     upgraded = subprocess.run(
         [str(buildbot), "upgrade-master", "--quiet", str(folder)],
         check=False,

@@ -13,6 +13,7 @@ from twisted.internet import defer
 
 from harness.fleet.journal_file import JournalFile
 from harness.fleet.loading import load_fleet
+from harness.fleet.master_folder import SPOOL
 from harness.fleet.tries import TriesBook
 from results.influx.settings import URL as INFLUX_URL
 
@@ -73,7 +74,7 @@ class Desk:
     @property
     def spool(self) -> Path:
         """Where bundles of hosts arrive."""
-        return self.folder / "spool"
+        return self.folder / SPOOL
 
     def write(self, event: Event) -> None:
         """Add an event to the journal; on disk when this returns.

@@ -11,7 +11,7 @@ from harness.cli import _parser, main
 from harness.errors import UserError
 from harness.fleet.commands import run_command
 from harness.fleet.loading import load_fleet
-from harness.fleet.master_folder import write_master
+from harness.fleet.master_folder import empty_spool, write_master
 from harness.fleet.worker import worker_settings
 from results.fleet.requests import requests
 from results.store import Store
@@ -80,6 +80,15 @@ def test_the_master_gets_a_folder_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "master" / "fleet.json").write_text("{}")
     with pytest.raises(UserError, match="write it again"):
         load_fleet(tmp_path / "master" / "fleet.json")
+
+
+def test_what_arrived_at_a_killed_master_is_removed_before_the_next_start(tmp_path: Path) -> None:
+    assert empty_spool(tmp_path) == 0
+    (tmp_path / "spool").mkdir()
+    for name in ("a-1.tar.gz", "buildbot-transfer-x1y2", "a-2.tar.gz.broken"):
+        (tmp_path / "spool" / name).touch()
+    assert empty_spool(tmp_path) == 2
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["a-2.tar.gz.broken"]
 
 
 def test_a_worker_is_told_where_its_master_is(tmp_path: Path) -> None:
