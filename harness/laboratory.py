@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from harness.ab import AS_INSTALLED, Setup
 from harness.devices.base import TabLostError
 from harness.devices.places import Places, PlacesSettings
-from harness.emulation.limits import sweep
+from harness.emulation.phone.records import sweep
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.foresight import foresee

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from harness.emulation.phone.records import claim
 from harness.laboratory import Laboratory, LaboratorySettings
 from harness.plugin import SUITES
 from harness.trial import TrialSettings
@@ -169,3 +170,19 @@ def test_the_next_start_clears_what_a_killed_run_left(run: Run) -> None:
     assert [item for item in run.left() if "leases" not in item] == []
     with Store.open(run.results) as store:
         assert [r.verdict for r in store.records(run_id=run_id)] == [Verdict.OK]
+
+
+def test_a_run_without_phones_clears_what_a_killed_phone_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    phone = claim("pixel7-0123abcd", tmp_path)
+    (phone.folder / "data").mkdir()
+    phone.lock.release()  # as its end does, however it comes
+    said: list[str] = []
+    trial = TrialSettings(run_id="next", results=tmp_path / "results")
+    with Laboratory(LaboratorySettings(trial), said.append):
+        assert not phone.folder.exists()
+        assert not phone.note.exists()
+    assert said == ["cleared what a killed run left: pixel7-0123abcd"]
