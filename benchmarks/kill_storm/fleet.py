@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -102,10 +103,11 @@ class FleetScene:
         self.results = [self._lab.results, *(home / "results" for home in homes)]
         self.ground = Ground(
             folder=folder,
-            states=[home / "state" for home in (*homes, self._lab.home(_PHONE))],
+            states=[home / "state" for home in homes],
             cache=folder / "cache",
             temporary=temporary,
-            places=[*homes, folder / "controller", self._lab.home(_PHONE)],
+            places=[*homes, folder / "controller"],
+            serving=self._lab.home(_PHONE) / "state",
         )
         self._serial = ""
         self._looked = 0.0
@@ -253,7 +255,9 @@ class FleetScene:
         self.problems += [f"file {path}" for path in spool.iterdir()]
         self.problems += leftovers(self.ground, self._strangers)
         self._lab.close()
-        self.problems += leftovers(self.ground, self._crowd.members)
+        phone = self._lab.home(_PHONE)
+        ended = replace(self.ground, states=[phone / "state"], places=[phone], serving=None)
+        self.problems += leftovers(ended, self._crowd.members)
         self.problems += books.unfulfilled(self.results[0], self.runs)
 
     def _to_the_end(self) -> None:

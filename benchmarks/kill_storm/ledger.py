@@ -77,6 +77,20 @@ def unfulfilled(results: Path, run_ids: Iterable[str]) -> list[str]:
     return found
 
 
+def untrue(results: Path, runtime: str) -> list[str]:
+    """Records that say of this engine what is not so: the model fits, and it takes it.
+
+    A load whose browser is killed may be called a crash or a hang, which it is.
+    """
+    with Store.open(results) as store:
+        rows = store.read(
+            "SELECT trial_id, verdict, body ->> '$.explanation' FROM records"
+            " WHERE runtime = ? AND verdict IN ('oom', 'unsupported')",
+            (runtime,),
+        )
+    return [f"trial {trial}: {verdict}: {why}" for trial, verdict, why in rows]
+
+
 def damaged(folders: Iterable[Path]) -> list[str]:
     """What SQLite finds in these stores, and events that are told twice."""
     found = []

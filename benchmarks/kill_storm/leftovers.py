@@ -47,6 +47,8 @@ class Ground:
     cache: Path
     temporary: Path
     places: Sequence[Path]
+    serving: Path | None = None
+    """The state folder of a service that goes on: it may have groups."""
 
 
 def leftovers(ground: Ground, strangers: Callable[[], list[psutil.Process]]) -> list[str]:
@@ -61,23 +63,28 @@ def leftovers(ground: Ground, strangers: Callable[[], list[psutil.Process]]) -> 
         time.sleep(0.2)
     return [
         *(f"process {described(process)}" for process in strangers()),
-        *groups(ground.states),
+        *groups(ground.states, ground.serving),
         *mounts(ground.folder),
         *leases(ground.states),
         *(f"file {path}" for path in halves(ground)),
     ]
 
 
-def groups(states: Iterable[Path]) -> list[str]:
-    """Groups of the kernel, and the notes on them."""
-    found = [f"note on a group {note}" for s in states for note in (s / "groups").rglob("*.json")]
+def groups(states: Iterable[Path], serving: Path | None = None) -> list[str]:
+    """Groups of the kernel, and the notes on them; but those that a service has notes on."""
+    found = [f"note on a group {note}" for state in states for note in _notes(state)]
+    spared = {note.stem for note in _notes(serving)} if serving else set()
     homes: list[Path] = []
     with contextlib.suppress(UserError):
         homes += own_groups_v1(System()).values()
     with contextlib.suppress(UserError):
         homes.append(own_group_v2(System()))
     inside = {group for home in homes for group in (home / PARENT).glob("*/") if _is_ours(home)}
-    return [*found, *(f"group {group}" for group in sorted(inside))]
+    return [*found, *(f"group {g}" for g in sorted(inside) if g.name not in spared)]
+
+
+def _notes(state: Path) -> Iterable[Path]:
+    return (state / "groups").rglob("*.json")
 
 
 def _is_ours(home: Path) -> bool:

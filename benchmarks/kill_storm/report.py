@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.kill_storm.ledger import damaged
+from benchmarks.kill_storm.ledger import damaged, untrue
 from benchmarks.markdown import markdown_table
 from results.fleet.requests import progress
 from results.store import Store
@@ -69,6 +69,7 @@ def part(
         *ledger.problems,
         *ledger.lost(scene.results[0]),
         *damaged(scene.results),
+        *untrue(scene.results[0], "wllama/wasm"),
     ]
     with Store.open(scene.results[0]) as store:
         done = [progress(store, run) for run in scene.runs]

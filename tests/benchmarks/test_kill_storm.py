@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.kill_storm.crowd import target_of
-from benchmarks.kill_storm.ledger import Ledger, damaged, unfulfilled
+from benchmarks.kill_storm.ledger import Ledger, damaged, unfulfilled, untrue
 from benchmarks.kill_storm.leftovers import Ground, leftovers
 from benchmarks.kill_storm.plan import FLEET, ONE_HOST, Target, plan
 from harness.devices.lease import lease
 from results.fleet.events import Event, EventKind, add_events
 from results.fleet.requests import Request, add_requests
-from results.record import Lineage, Record
+from results.record import Lineage, Record, Verdict
 from results.store import Store
 from tests.results.records import record
 
@@ -95,6 +95,16 @@ def test_an_open_request_is_found(tmp_path: Path) -> None:
         store.add(_fulfilling(request, "one"))
     assert unfulfilled(tmp_path, [RUN]) == []
     assert unfulfilled(tmp_path, ["other"]) == ["other: nothing was requested"]
+
+
+def test_a_load_that_is_called_impossible_is_found(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        made = record("one", RUN)
+        store.start_run(RUN, "a test")
+        store.add(made)
+        store.add(record("two", RUN).model_copy(update={"verdict": Verdict.UNSUPPORTED}))
+    (line,) = untrue(tmp_path, made.workload.runtime)
+    assert line.startswith("trial two: unsupported: ")
 
 
 def test_an_event_that_is_told_twice_is_found(tmp_path: Path) -> None:
