@@ -147,8 +147,12 @@ class Lab:
         return len(self.get(f"builders/{number}/buildrequests?complete=true"))
 
     def idle(self) -> bool:
-        """Whether nothing is queued or runs."""
-        return not self.get("buildrequests?complete=false")
+        """Whether nothing is queued or runs, but for what waits for a host that is not there."""
+        collecting = {
+            one["builderid"] for one in self.get("builders") if one["name"].startswith("collect-")
+        }
+        asked = {one["builderid"] for one in self.get("buildrequests?complete=false")}
+        return asked <= collecting
 
     def journal(self) -> list[Event]:
         """What the master wrote into its journal."""
