@@ -226,7 +226,10 @@ def test_the_worker_has_come_to_the_master(lab: Lab) -> None:
     port = lab.variables["schedule_controller"]["web_port"]
 
     def connected() -> bool:
-        workers = json.loads(get(port, "/api/v2/workers"))["workers"]
+        try:
+            workers = json.loads(get(port, "/api/v2/workers"))["workers"]
+        except OSError:  # the master is still starting
+            return False
         return [bool(one["connected_to"]) for one in workers if one["name"] == "box-desktop"] == [
             True
         ]
@@ -269,7 +272,7 @@ def test_a_copy_brings_back_what_was_lost(lab: Lab) -> None:
     before = lab.records(results)
     lab.box.run("systemctl", "start", "tierlab-backup.service")
     archive = lab.box.says("sh", "-c", "ls /var/backups/tierlab/*.tar.gz")
-    lab.box.run("systemctl", "stop", "tierlab.target")
+    lab.box.run("systemctl", "stop", "tierlab.target", "tierlab-*")
     lab.box.run("rm", "-r", results, f"{HOME}/master")
     lab.box.run(
         "setpriv", "--reuid=tierlab", "--regid=tierlab", "--clear-groups",
