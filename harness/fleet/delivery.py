@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import UserError
 from harness.fleet.master_folder import BROKEN
 from harness.owned_folder import owned_folder
+from harness.unpacking import unpack
 from results.files import replaced
 from results.fleet.handover import make_bundle
 from results.fleet.journal import absorb
@@ -84,7 +85,7 @@ def deliver(store: Store, file: Path) -> Merged:
     with _scratch(store) as folder:
         try:
             with tarfile.open(file, "r:gz") as archive:
-                archive.extractall(folder, filter="data")
+                unpack(archive, folder)
         except (OSError, tarfile.TarError, EOFError) as error:
             raise UserError(
                 f"{file}: is no whole bundle: {error}", "the host sends it again with its next job"
