@@ -8,26 +8,20 @@ import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.fleet import job_commands
-from harness.fleet.config import Fleet, Schedule
+from harness.fleet import job_commands, plan_commands
 from harness.fleet.loading import load_fleet
-from harness.fleet.plan import longest_first, requests_of, workloads_of
+from harness.fleet.plan import workloads_of
+from harness.fleet.plan_commands import command
 from harness.fleet.run_options import checked_run_id
 from harness.fleet.say import say
-from results.fleet.requests import add_requests
-from results.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from results.fleet.requests import Request
+    from harness.fleet.config import Fleet, Schedule
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-
-DEFAULT_CONFIG: Final = Path("fleet.toml")
 
 _EXAMPLES = """examples:
   tierlab fleet check                           whether fleet.toml is sound
@@ -46,13 +40,6 @@ _RUN = """examples:
 It is one `pytest suites` with a worker for each live device of this host, and ends as that does:
 0 passed, 1 something failed about a device, 75 only faults of the lab, 124 the deadline passed.
 The same --run-id goes on where a killed run ended."""
-
-_PLAN = """examples:
-  tierlab fleet plan --schedule smoke --run-id smoke-2026-11-26
-  tierlab fleet plan --run-id try-1 --models gemma-3-270m --devices 'pixel*' --runtimes best
-  tierlab fleet plan --schedule smoke --run-id x --dry-run     only say what would be asked for
-
-What the run has been asked for already is not asked for twice."""
 
 _BUILDBOT = """examples:
   tierlab fleet buildbot --to /var/lib/tierlab/master
@@ -82,37 +69,11 @@ def add_parser(subparsers: Subparsers) -> None:
     commands = fleet.add_subparsers(title="commands", metavar="COMMAND", required=True)
     command(commands, "check", _check, "say whether a fleet.toml is sound", config=True)
     _add_run(commands)
-    _add_plan(commands)
+    plan_commands.add_command(commands)
     _add_status(commands)
     _add_buildbot(commands)
     _add_worker(commands)
     job_commands.add_commands(commands)
-
-
-def command(
-    commands: Subparsers,
-    name: str,
-    func: Callable[[argparse.Namespace], int],
-    text: str,
-    epilog: str = "",
-    *,
-    config: bool = False,
-) -> argparse.ArgumentParser:
-    """Add one command."""
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if config:
-        parser.add_argument(
-            "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
-            help="the description of the lab (default: %(default)s)",
-        )  # fmt: skip
-    parser.set_defaults(func=func)
-    return parser
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -196,75 +157,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 # ---- on the controller ----
-
-
-def _add_plan(commands: Subparsers) -> None:
-    add = command(
-        commands, "plan", _plan, "write what a run is asked for into the store", _PLAN, config=True
-    ).add_argument
-    add("--schedule", metavar="NAME", help="of fleet.toml; what follows goes before it")
-    add("--run-id", required=True, metavar="ID", help="the run; planning it again adds nothing")
-    for name, what in (
-        ("devices", "profiles or devices, or globs of them"),
-        ("models", "models"),
-        ("runtimes", "runtimes"),
-        ("quants", "quantisations"),
-    ):
-        add(f"--{name}", metavar="A,B", help=what)
-    add("--results", type=Path, metavar="DIR", help="default: as fleet.toml says")
-    add("--dry-run", action="store_true", help="write nothing")
-    add("--json", action="store_true", help="print the requests, one a line, the longest first")
-
-
-def _plan(options: argparse.Namespace) -> int:
-    fleet = load_fleet(options.config)
-    schedule = asked_schedule(fleet, options)
-    run_id = checked_run_id(options.run_id)
-    asked = requests_of(schedule, fleet.profiles_of(schedule), run_id)
-    if not asked:
-        raise UserError(
-            f"no device of the fleet is meant by {', '.join(schedule.devices)}",
-            f"there are: {', '.join(fleet.profiles)}",
-        )
-    with Store.open(options.results or fleet.controller.results) as store:
-        ordered = longest_first(store, asked)
-        new = 0 if options.dry_run else _write(store, run_id, ordered)
-    if options.json:
-        for request in ordered:
-            print(request.model_dump_json())  # noqa: T201 - for programs
-        return 0
-    for request in ordered:
-        say(f"  {request.profile}: {request.workload.weights} on {request.workload.runtime}")
-    done = "would be asked for" if options.dry_run else f"asked for, {new} of them new"
-    say(f"run {run_id}: {len(ordered)} trials {done}")
-    return 0
-
-
-def _write(store: Store, run_id: str, asked: list[Request]) -> int:
-    store.start_run(run_id, " ".join(sys.argv))
-    return add_requests(store, asked)
-
-
-def asked_schedule(fleet: Fleet, options: argparse.Namespace) -> Schedule:
-    """The schedule of a name, with what is given besides in its place; or one of only that.
-
-    Raises:
-        UserError: neither a schedule nor a model is named, or a name is unknown.
-    """
-    given = {
-        key: tuple(part.strip() for part in value.split(",") if part.strip())
-        for key in ("devices", "models", "runtimes", "quants")
-        if (value := getattr(options, key))
-    }
-    if options.schedule:
-        schedule = fleet.schedule(options.schedule)
-    elif "models" in given:
-        schedule = Schedule(models=given["models"])
-    else:
-        raise UserError(
-            "it is not said what to run", "give --schedule NAME, or --models and what else differs"
-        )
-    return schedule.model_copy(update=given)
 
 
 def _add_status(commands: Subparsers) -> None:
