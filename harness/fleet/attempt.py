@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.fleet.endings import EARLIER_ATTEMPT
 from harness.fleet.units import subject_of
-from results.fleet.attempts import attempts, began, ended
+from results.fleet.attempts import COMPLETE, STOPPED, attempts, began, ended
 from results.fleet.events import add_events
 from results.fleet.requests import Request, add_requests, fulfilled
 from results.fleet.suite_tests import SuiteTest, finish_test, request_tests
@@ -99,7 +99,9 @@ class Attempt:
                 reason=tally.stopped,
             )
         text = f"attempt ends: {tally.stopped}, exit code {exit_code}" if tally.stopped else ""
-        add_events(store, ended(self.run_id, self.attempt_id, exit_code=exit_code, text=text))
+        outcome = STOPPED if tally.stopped else COMPLETE
+        end = ended(self.run_id, self.attempt_id, outcome=outcome, exit_code=exit_code, text=text)
+        add_events(store, end)
         store.finish_run(self.run_id)
 
     def device_of(self, test: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.devices.places import PlacesSettings, unusable
+from harness.devices.places import PlacesSettings, expected, unusable
 from harness.fleet.exit_codes import Exit
 from harness.fleet.supervision import end_with_worker, supervise
 from harness.profiles import load_profiles, select
@@ -86,4 +86,6 @@ def run_job(job: Job, say: Callable[[str], None]) -> int:
 def _unavailable(job: Job) -> str | None:
     """Why the device of a job cannot be used now."""
     (profile,) = select(load_profiles(), [job.request.profile])
-    return unusable(profile, PlacesSettings(serial=job.serial))
+    places = PlacesSettings(serial=job.serial)
+    # A phone that is known and away is a case for the recovery ladder, which only a run climbs.
+    return None if expected(profile, places) else unusable(profile, places)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPLETE: Final = "complete"
 INCOMPLETE: Final = "incomplete"
+STOPPED: Final = "stopped"
+"""Somebody, or its deadline, ended it before all was done."""
 
 _BEGAN: Final = "began"
 _ENDED: Final = "ended"
@@ -53,7 +55,7 @@ class Attempt:
         host: where.
         began_at: when it began.
         ended_at: when it ended; `None` for one that goes on or was killed.
-        outcome: `complete`, or why not: `incomplete`, or what its end says of itself.
+        outcome: `complete`, or why not: `stopped`, or `incomplete` where nobody told its end.
         exit_code: that of pytest, where it is known.
         devices: what it was for: resources, or profiles.
         request_ids: which requests it set out to fulfil.

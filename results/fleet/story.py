@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.fleet.attempts import attempts
-from results.fleet.events import events
+from results.fleet.events import EventKind, events
 from results.fleet.requests import progress, requests
 from results.fleet.suite_tests import not_reached
 from results.query import NO_STATEMENT
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.fleet.attempts import Attempt
+    from results.fleet.events import Event
     from results.fleet.requests import Progress, Request
     from results.fleet.suite_tests import SuiteTest
     from results.store import Store
 
 # Of longer lists the rest is counted, unless the whole story is asked for.
 _SHOWN: Final = 20
+
+_OF_THE_LAB: Final = (EventKind.WORKER, EventKind.CONTROLLER)
 
 
 class Try(NamedTuple):
@@ -67,7 +70,7 @@ def print_story(console: Console, store: Store, run_id: str, *, full: bool = Fal
     """
     state, tried, told = progress(store, run_id), attempts(store, run_id), tries(store, run_id)
     tests = not_reached(store, run_id)
-    happened = events(store, run_id=run_id) if full else []
+    happened = what_happened(store, run_id) if full else []
     if not (state.requested or tried or tests or happened):
         return False
     most = None if full else _SHOWN
@@ -84,6 +87,23 @@ def print_story(console: Console, store: Store, run_id: str, *, full: bool = Fal
     if not full:
         _lines(console, [f"-> `tierlab runs show {run_id} --story` tells every event"])
     return True
+
+
+def what_happened(store: Store, run_id: str) -> list[Event]:
+    """The events of a run, and between its first and its last those of the lab as a whole.
+
+    A worker that was lost, or a controller that started again, is nobody's run's own.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    own = events(store, run_id=run_id)
+    if not own:
+        return []
+    lab = events(store, kinds=_OF_THE_LAB, since=own[0].at)
+    known = {event.event_id for event in own}
+    meanwhile = [e for e in lab if e.at <= own[-1].at and e.event_id not in known]
+    return sorted([*own, *meanwhile], key=lambda event: (event.at, event.event_id))
 
 
 def tries(store: Store, run_id: str) -> list[Try]:
@@ -176,10 +196,7 @@ def attempts_table(tried: Iterable[Attempt]) -> Table:
     for heading in ("attempt began (UTC)", "host", "devices", "took", "outcome"):
         shown.add_column(heading, overflow="fold")
     for one in tried:
-        took = (
-            "" if one.ended_at is None else f"{(one.ended_at - one.began_at).total_seconds():.0f} s"
-        )
-        cells = (_time(one.began_at), one.host, ", ".join(one.devices), took)
+        cells = (_time(one.began_at), one.host, ", ".join(one.devices), _took(one))
         shown.add_row(
             *(Text(plain(cell)) for cell in cells),
             Text(plain(_outcome(one)), style="" if one.complete else "magenta"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.devices.device_state import change, phone_resource
 from harness.fleet.exit_codes import Exit
 from harness.fleet.job import Job, pytest_options, run_job
 from tests.harness.fleet.asked import request
@@ -49,3 +50,15 @@ def test_a_device_that_cannot_be_used_is_nobodys_fault(monkeypatch: pytest.Monke
     said: list[str] = []
     assert run_job(job(), said.append) == Exit.UNAVAILABLE
     assert said == ["pixel7 cannot be used now: it is not plugged in"]
+
+
+def test_a_known_phone_that_is_away_is_a_case_for_the_ladder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path))
+    monkeypatch.setattr("harness.fleet.job.unusable", lambda *_: "it is not plugged in")
+    monkeypatch.setattr("harness.fleet.job.supervise", lambda _: Exit.LAB_FAULT)
+    of_pixel7 = {"profile": "pixel7"}
+    change(phone_resource("1A2B"), lambda state: state.model_copy(update=of_pixel7))
+    said: list[str] = []
+    assert run_job(job(serial="1A2B"), said.append) == Exit.LAB_FAULT

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli import main
-from results.fleet.attempts import began, ended
+from results.fleet.attempts import STOPPED, began, ended
 from results.fleet.events import Event, EventKind, add_events
 from results.fleet.requests import add_requests
 from results.fleet.story import print_story
@@ -96,6 +96,19 @@ def test_what_is_missing_and_why(store: Store) -> None:
         f"tried 2 times: {NAME}: ok on host, trial one -> crash on host, trial two, set aside"
         in lines
     )
+
+
+def test_the_whole_story_has_what_happened_to_the_lab_meanwhile(store: Store) -> None:
+    add_events(store, Event.now(EventKind.WORKER, "worker before: connected"))
+    add_events(store, began(RUN, "a", host="lab-1"))
+    add_events(store, Event.now(EventKind.WORKER, "worker pixel7-a: lost"))
+    add_events(store, Event.now(EventKind.RUN, "of another run", run_id="other"))
+    add_events(store, ended(RUN, "a", exit_code=2, outcome=STOPPED, host="lab-1"))
+    add_events(store, Event.now(EventKind.CONTROLLER, "after it"))
+    happened = [line for line in told(store, full=True) if " worker: " in line or "ttempt" in line]
+    assert "".join(happened).count("worker pixel7-a: lost") == 1
+    assert not any("before" in line or "after it" in line or "other" in line for line in happened)
+    assert "stopped, exit code 2" in "\n".join(told(store))
 
 
 def test_a_retry_is_told_with_what_it_retries(store: Store) -> None:
