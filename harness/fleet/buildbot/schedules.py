@@ -10,11 +10,11 @@ from buildbot.schedulers.forcesched import (
     ForceScheduler,
     StringParameter,
 )
-from buildbot.schedulers.timed import Nightly, Periodic
 from buildbot.schedulers.triggerable import Triggerable
 
 from harness.fleet.buildbot.plan_steps import BY_HAND, CHOICES, PLAN, RUN_ID, SCHEDULE
 from harness.fleet.buildbot.reporter import collect_builder
+from harness.fleet.buildbot.timed import Daily, Every
 from harness.models import MODELS, QUANTISATIONS
 from harness.runtimes import RUNTIMES
 
@@ -50,7 +50,7 @@ def schedulers(fleet: Fleet) -> list[Any]:
         *(_nightly(name, schedule) for name, schedule in fleet.schedules.items() if schedule.at),
         _by_hand(fleet),
         *(
-            Periodic(
+            Every(
                 name=f"every-{collect_builder(host)}",
                 builderNames=[collect_builder(host)],
                 periodicBuildTimer=every,
@@ -58,7 +58,7 @@ def schedulers(fleet: Fleet) -> list[Any]:
             for host in hosts
         ),
         *(
-            Periodic(
+            Every(
                 name=f"every-{news_builder(profile)}",
                 builderNames=[news_builder(profile)],
                 periodicBuildTimer=every,
@@ -71,7 +71,7 @@ def schedulers(fleet: Fleet) -> list[Any]:
 def _nightly(name: str, schedule: Schedule) -> Any:
     """A run at a time of day. One that was missed, as the master was down, starts with it."""
     hour, minute = (int(part) for part in str(schedule.at).split(":"))
-    return Nightly(
+    return Daily(
         name=name,
         builderNames=[PLAN],
         hour=hour,
