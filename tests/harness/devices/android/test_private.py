@@ -21,6 +21,10 @@ from harness.devices.android.private import private_server
 
 async def main():
     async with private_server() as adb:
+        if "again" in sys.argv:
+            adb._process.kill()
+            await adb._process.wait()
+            await adb.ensure_server()
         print(adb.port, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -47,7 +51,7 @@ def test_it_sees_no_phones_and_ends_with_its_block() -> None:
     asyncio.run(_until_gone(asyncio.run(main())))
 
 
-def test_a_daemon_in_its_place_ends_as_well() -> None:
+def test_a_server_in_its_place_ends_as_well() -> None:
     async def main() -> int:
         async with private_server() as adb:
             with contextlib.suppress(TransportLostError):  # its answer may not come any more
@@ -59,11 +63,14 @@ def test_a_daemon_in_its_place_ends_as_well() -> None:
     asyncio.run(_until_gone(asyncio.run(main())))
 
 
-def test_it_ends_with_a_harness_that_is_killed() -> None:
+@pytest.mark.parametrize("words", [[], ["again"]], ids=["the first", "one in its place"])
+def test_it_ends_with_a_harness_that_is_killed(words: list[str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-    ) as process:
+        [sys.executable, "-c", HOLD, *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         port = int(process.stdout.readline())
+        asyncio.run(Adb(port=port).attached())
         process.kill()
     asyncio.run(_until_gone(port))
