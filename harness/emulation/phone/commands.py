@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import shlex
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -125,12 +126,25 @@ async def _unknown(phone: VirtualPhone) -> dict[str, int]:
 
 
 async def _obey(phone: VirtualPhone, console: Console) -> None:
-    """Do what is typed, until Ctrl-C; at the end of the input just wait."""
+    """Do what is typed, until Ctrl-C or the end of the phone.
+
+    Raises:
+        UserError: the phone ended by itself.
+    """
+    typed = asyncio.create_task(_obey_lines(phone, console))
+    try:
+        code = await phone.ended()
+    finally:
+        typed.cancel()
+        await asyncio.gather(typed, return_exceptions=True)
+    raise UserError(f"the virtual phone ended by itself, with {code}", "start it again")
+
+
+async def _obey_lines(phone: VirtualPhone, console: Console) -> None:
     lines = await _typed_lines()
     try:
         while line := await lines.readline():
             await _obey_line(phone, console, line.decode(errors="replace"))
-        await phone.ended()
     finally:
         with suppress(OSError, ValueError):
             os.set_blocking(sys.stdin.fileno(), True)  # the terminal is the shell's again
@@ -149,13 +163,25 @@ async def _obey_line(phone: VirtualPhone, console: Console, line: str) -> None:
 async def _typed_lines() -> asyncio.StreamReader:
     """The standard input by lines; a file or nothing at all counts as ended."""
     reader = asyncio.StreamReader()
-    try:
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-        )
-    except (OSError, ValueError):
+    if not _somebody_types():
         reader.feed_eof()
+        return reader
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
     return reader
+
+
+def _somebody_types() -> bool:
+    """Whether the standard input is a terminal, a pipe or a socket.
+
+    Asyncio takes every character device, and fails later: such as /dev/null, which services have.
+    """
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return sys.stdin.isatty() or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def parse_action(line: str) -> tuple[str, dict[str, JsonValue]]:
