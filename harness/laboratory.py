@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from harness.ab import AS_INSTALLED, Setup
+from harness.devices import lease
 from harness.devices.base import TabLostError
 from harness.devices.places import Places, PlacesSettings
 from harness.emulation.phone.records import sweep
@@ -105,6 +106,7 @@ class Laboratory:
             opened.callback(lambda: self._runner.run(self._places.close()))
             for line in sweep():
                 self._say(f"cleared what a killed run left: {line}")
+            lease.sweep()
             self._cache.sweep()
             try:
                 store = Store.open(self._settings.trial.results)

@@ -12,7 +12,7 @@ import fcntl
 import glob
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
@@ -142,6 +142,16 @@ def holders() -> list[Holder]:
     """The holders of all leases that are held at this moment, by resource."""
     locks = sorted((state_directory() / "leases").glob("*.lock"))
     return [found for lock in locks if (found := holder(lock.stem))]
+
+
+def sweep() -> None:
+    """Remove the notes of holders that were killed: some of their phones never come back."""
+    directory = state_directory() / "leases"
+    for note in directory.glob("*.json"):
+        lock = FileLock(directory / f"{note.stem}.lock", fallback_to_soft=False)
+        with suppress(Timeout), lock.acquire(timeout=0):
+            note.unlink(missing_ok=True)
+            _sweep(directory, note.stem)
 
 
 def _take(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.devices.lease import Held, Holder, holder, holders, lease
+from harness.devices.lease import Held, Holder, holder, holders, lease, sweep
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,6 +65,20 @@ def test_a_lease_leaves_no_note(state: Path) -> None:
     with lease("machine", owner="me"):
         assert str(os.getpid()) in (state / "machine.json").read_text()
     assert sorted(path.name for path in state.iterdir()) == ["machine.lock", "machine.token"]
+
+
+def test_a_sweep_removes_the_notes_of_killed_holders(state: Path, start: Start) -> None:
+    killed = start("a run")
+    assert line(killed) == "held"
+    killed.kill()
+    killed.wait()
+    (state / ".machine.json.0123abcd.partial").touch()
+    with lease("phone-127.0.0.1_5555", owner="me"):
+        sweep()
+        assert sorted(path.name for path in state.iterdir()) == [
+            "machine.lock", "machine.token", "phone-127.0.0.1_5555.json",
+            "phone-127.0.0.1_5555.lock", "phone-127.0.0.1_5555.token",
+        ]  # fmt: skip
 
 
 def test_a_lease_is_given_back_after_an_error() -> None:
