@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -174,7 +175,7 @@ class FleetScene:
             if self._lab.processes[_PHONE].poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the virtual phone does not start; see {log}")
             time.sleep(0.1)
-        if self._serial:
+        if self._serial and self._adb_listens():
             self._adb_says("disconnect", self._serial)
         self._serial = found[1]
 
@@ -182,10 +183,17 @@ class FleetScene:
         """Until adb has the phone: its server may just have started."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
+            if not self._adb_listens():  # a client would start a daemon in its place
+                time.sleep(0.1)
+                continue
             self._adb_says("connect", self._serial)
             if f"{self._serial}\tdevice" in self._adb_says("devices"):
                 return
             time.sleep(0.5)
+
+    def _adb_listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self._adb_port))) == 0
 
     def _adb_says(self, *words: str) -> str:
         command = [self._adb, "-P", self._adb_port, *words]
