@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Everything comes round within a trial or two; a hand-over of a store lives for a second.
 _VICTIM_SECONDS: Final = 240.0
+# So long one is waited for before others go first.
+_PATIENCE_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.05
 _TEND_SECONDS: Final = 0.5
 
@@ -65,18 +67,29 @@ def storm(
     until: float,
     say: Callable[[str], None],
 ) -> Deaths:
-    """Kill by the plan. `until`: no kill after this time of `time.monotonic`."""
-    began, deaths = time.monotonic(), Deaths()
-    for kill in kills:
-        _pass(scene, crowd, kill.after)
-        victim = _victim(scene, crowd, kill, until)
-        if victim is None:
-            deaths.missed.append(kill)
-            say(f"{kill.number:3} of {len(kills)}: no {kill.target} came")
-            continue
+    """Kill by the plan; where nobody of the kind that is due comes, the next one goes first.
+
+    Args:
+        scene: where.
+        crowd: the processes.
+        kills: the plan.
+        ledger: reads the stores after each kill.
+        until: no kill after this time of `time.monotonic`.
+        say: told in words.
+    """
+    began, deaths, left = time.monotonic(), Deaths(), list(kills)
+    while left:
+        _pass(scene, crowd, left[0].after)
+        met = _met(scene, crowd, left, until)
+        if met is None:
+            say("nobody came for " + ", ".join(f"{kill.number}: {kill.target}" for kill in left))
+            deaths.missed += left
+            return deaths
+        kill, victim = met
         words = described(victim)
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
+        left.remove(kill)
         ledger.read(scene.results)
         deaths.killed.append((kill, time.monotonic() - began, words))
         trials = len(ledger.committed)
@@ -96,22 +109,32 @@ def _pass(scene: Scene, crowd: Crowd, seconds: float) -> None:
         time.sleep(min(_TEND_SECONDS, left))
 
 
-def _victim(scene: Scene, crowd: Crowd, kill: Kill, until: float) -> psutil.Process | None:
-    """Somebody of the kind, as soon as there is one."""
-    end = min(time.monotonic() + _VICTIM_SECONDS, until)
-    tended = 0.0
-    while time.monotonic() < end:
-        if found := crowd.of(kill.target):
-            victim = found[kill.choose(len(found))]
-            if kill.target not in BRIEF:
-                return victim
-            # It is met at its beginning, always: some of its life is let pass.
-            time.sleep(kill.pick * BRIEF[kill.target])
-            if victim.is_running():
-                return victim
+def _met(
+    scene: Scene, crowd: Crowd, left: Sequence[Kill], until: float
+) -> tuple[Kill, psutil.Process] | None:
+    """The kill that is due and its victim, as soon as there is one; another one after a while."""
+    began, tended = time.monotonic(), 0.0
+    first_of_each = list({kill.target: kill for kill in reversed(left)}.values())[::-1]
+    while time.monotonic() < min(began + _VICTIM_SECONDS, until):
+        patient = time.monotonic() < began + _PATIENCE_SECONDS
+        for kill in left[:1] if patient else first_of_each:
+            if victim := _victim(crowd, kill):
+                return kill, victim
         if time.monotonic() - tended > _TEND_SECONDS:
             scene.tend()
             crowd.reap(scene.servants())
             tended = time.monotonic()
         time.sleep(_LOOK_SECONDS)
     return None
+
+
+def _victim(crowd: Crowd, kill: Kill) -> psutil.Process | None:
+    """Somebody of the kind, if there is one now."""
+    found = crowd.of(kill.target)
+    if not found:
+        return None
+    victim = found[kill.choose(len(found))]
+    if kill.target in BRIEF:
+        # It is met at its beginning, always: some of its life is let pass.
+        time.sleep(kill.pick * BRIEF[kill.target])
+    return victim if victim.is_running() else None

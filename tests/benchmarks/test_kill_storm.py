@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import psutil
 import pytest
 
 from benchmarks.kill_storm.crowd import target_of
 from benchmarks.kill_storm.ledger import Ledger, damaged, unfulfilled, untrue
 from benchmarks.kill_storm.leftovers import Ground, leftovers
-from benchmarks.kill_storm.plan import FLEET, ONE_HOST, Target, plan
+from benchmarks.kill_storm.plan import FLEET, ONE_HOST, Kill, Target, plan
+from benchmarks.kill_storm.storm import storm
 from harness.devices.lease import lease
 from results.fleet.events import Event, EventKind, add_events
 from results.fleet.requests import Request, add_requests
@@ -20,6 +25,8 @@ from tests.results.records import record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from benchmarks.kill_storm.crowd import Crowd
 
 RUN = "run-1"
 
@@ -137,3 +144,44 @@ def test_what_is_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "tmp" / "half").unlink()
     (tmp_path / "cache" / ".partial-x-1-0123abcd").rmdir()
     assert leftovers(ground, list) == []
+
+
+class Stage:
+    """A scene with one process, which is a browser."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results = [folder]
+        self.runs: list[str] = []
+        self.problems: list[str] = []
+        self.tended = 0
+        self.process = subprocess.Popen(["sleep", "60"])
+
+    def tend(self) -> None:
+        self.tended += 1
+
+    def servants(self) -> set[int]:
+        return {self.process.pid}
+
+    def of(self, target: Target) -> list[psutil.Process]:
+        alive = target is Target.BROWSER and self.process.poll() is None
+        return [psutil.Process(self.process.pid)] if alive else []
+
+    def reap(self, _: set[int]) -> None:
+        self.process.poll()
+
+
+def test_where_nobody_of_a_kind_comes_the_next_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.kill_storm.storm._PATIENCE_SECONDS", 0.1)
+    kills = [Kill(1, Target.PHONE, 0.0, 0.5), Kill(2, Target.BROWSER, 0.0, 0.5)]
+    stage = Stage(tmp_path)
+    said: list[str] = []
+    deaths = storm(
+        stage, cast("Crowd", stage), kills, Ledger(), until=time.monotonic() + 2, say=said.append
+    )
+    assert stage.process.wait(10) == -signal.SIGKILL
+    assert [kill.number for kill, _, _ in deaths.killed] == [2]
+    assert deaths.missed == kills[:1]
+    assert said[-1] == "nobody came for 1: virtual phone"
+    assert stage.tended
