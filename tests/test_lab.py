@@ -201,7 +201,10 @@ def test_failed_checks_are_named_and_the_tests_still_run(checkout: Checkout) -> 
     done = checkout.lab("test")
     assert done.returncode == 1
     assert "checks have failed: ruff check, ruff format --check;" in done.stderr
-    assert checkout.calls()[-1] == "python -m pytest"
+    assert checkout.calls()[-2:] == [
+        "python -m pytest -m not integration -n logical --dist=loadfile",
+        "python -m pytest -m integration",
+    ]
 
 
 @pytest.mark.parametrize("failing", [["pytest-fails"], ["pytest-fails", "mypy-fails"]])
