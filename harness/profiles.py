@@ -293,8 +293,8 @@ def _explain(details: ErrorDetails, kind: type[BaseModel]) -> str:
         return f"{key}: is required"
     if details["type"] == "model_type":
         return f"{key}: is not a section; write [{key}] and its keys below"
-    if details["type"] == "value_error":  # one of this module's own
-        return f"{key}: {details['msg'].removeprefix('Value error, ')}"
+    if details["type"] == "value_error":  # one of the models' own; of a whole file it has no key
+        return ": ".join(filter(None, (key, details["msg"].removeprefix("Value error, "))))
     reason = details["msg"]
     return f"{key}: {reason[:1].lower()}{reason[1:]} (it is {_shown(details['input'])})"
 

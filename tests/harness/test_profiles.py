@@ -159,7 +159,7 @@ def test_more_processors_may_be_seen_than_a_quota_fills(tmp_path: Path) -> None:
         pytest.param(
             GOOD.replace("desktop", "ios").replace("[browser]", "spec_sheet_only = true\n[browser]")
             + "[ios]\nproduct_types = ['iPhone17,5']",
-            ": spec_sheet_only: is for kind = 'desktop'; phones have their match",
+            "spec_sheet_only: is for kind = 'desktop'; phones have their match",
             id="a phone that is a spec sheet only",
         ),
         pytest.param(
