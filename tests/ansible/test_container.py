@@ -281,7 +281,9 @@ def test_a_copy_brings_back_what_was_lost(lab: Lab) -> None:
     )  # fmt: skip
     lab.box.run("systemctl", "start", "tierlab.target")
     assert lab.records(results) == before
-    assert "nothing is wrong" in lab.box.run("tierlab", "store", "check", "--results", results).stdout
+    assert (
+        "nothing is wrong" in lab.box.run("tierlab", "store", "check", "--results", results).stdout
+    )
     test_the_worker_has_come_to_the_master(lab)
 
 
