@@ -299,7 +299,3 @@ class Laboratory:
     def refusals(self, profile: Profile) -> list[Capability]:
         """The engines that the probe rules out on a device for every model, and why; stored."""
         return self._questions.refusals(profile, self.probe(profile))
-
-    def keep_capability(self, capability: Capability) -> None:
-        """Store a capability; it is on disk when this returns."""
-        self._keeper.capability(capability)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from results.store import Store
 
 TestOutcome = Literal["passed", "failed", "error", "skipped", "not-reached"]
-
-OUTCOMES: Final = frozenset(get_args(TestOutcome))
 
 
 class SuiteTest(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from buildbot.data.resultspec import Filter
 from buildbot.process.results import FAILURE, SUCCESS
@@ -16,9 +16,6 @@ from harness.fleet.buildbot.no_source import NO_SOURCE
 from harness.fleet.config import Schedule
 from results.fleet.events import Event, EventKind
 from results.fleet.requests import Request
-
-if TYPE_CHECKING:
-    from harness.fleet.buildbot.desk import Desk
 
 PLAN: Final = "plan"
 RUN_ID: Final = "run_id"
@@ -139,8 +136,3 @@ def new_run_id(schedule: str, submitted_at: datetime | float, request: int) -> s
     when = datetime.fromtimestamp(as_seconds(submitted_at), UTC)
     name = re.sub(r"[^a-z0-9._-]", "-", schedule.lower()).strip("-._") or BY_HAND
     return f"{name}-{when:%Y%m%dT%H%M%S}-{request}"
-
-
-def plan_builder_steps(desk: Desk) -> list[MasterStep]:
-    """The steps of the builder `plan`."""
-    return [StartRun(desk)]
