@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import stat
 import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from results.secrets import UnusableSecretError, secret_of_file, secret_of_text
 from results.table import plain
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ TOKEN_FILE: Final = "TIERLAB_INFLUX_TOKEN_FILE"  # noqa: S105 - the variable's n
 DEFAULT_BUCKET: Final = "tierlab"
 NO_ORG: Final = "-"
 """What the client is given for InfluxDB 3, which has no organisations; it insists on one."""
-
-_LONGEST_TOKEN: Final = 16_384
 
 
 class InfluxError(Exception):
@@ -119,37 +115,10 @@ def _checked_url(url: str, name: str) -> str:
 
 
 def _token(environment: Mapping[str, str]) -> str:
-    if token := environment.get(TOKEN, "").strip():
-        return _checked_token(token, TOKEN)
-    file = environment.get(TOKEN_FILE)
-    return _checked_token(_private_text(Path(file)), plain(file)) if file else ""
-
-
-def _private_text(path: Path) -> str:
-    """What a file holds that nobody but its owner can read."""
-    name = plain(str(path))
+    given, file = environment.get(TOKEN, "").strip(), environment.get(TOKEN_FILE)
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise MisconfiguredError(
-                    f"{name}: others than its owner can use the file of the token ({mode:04o})",
-                    f"chmod 600 {shlex.quote(name)}",
-                )
-            return file.read(_LONGEST_TOKEN).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise MisconfiguredError(
-            f"{name}: the token of InfluxDB cannot be read: {reason}",
-            f"write the token into that file, or set {TOKEN}",
-        ) from None
-
-
-def _checked_token(token: str, source: str) -> str:
-    # Anything else would end the header that it is sent in, and be quoted by what refuses it.
-    if not re.fullmatch(r"[!-~]+", token):
-        raise MisconfiguredError(
-            f"{source}: {'more than a token is in it' if token else 'no token is in it'}",
-            "it must hold the token alone: letters, digits and signs, in one line, no space",
-        )
-    return token
+        if given:
+            return secret_of_text(given, kind="token", source=TOKEN)
+        return secret_of_file(Path(file), kind="token", variable=TOKEN) if file else ""
+    except UnusableSecretError as error:
+        raise MisconfiguredError(error.problem, error.next_step) from None

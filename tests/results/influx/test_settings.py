@@ -111,7 +111,7 @@ def test_a_file_without_a_token(tmp_path: Path) -> None:
     path = tmp_path / "token"
     assert f"{path}: no token is in it" in refusal(with_file(path, " \n"))
     assert f"{path}: more than a token is in it" in refusal(with_file(path, f"{SECRET}\n{SECRET}"))
-    assert f"{path}: the token of InfluxDB cannot be read: it is not text" in refusal(
+    assert f"{path}: the token cannot be read: it is not text" in refusal(
         with_file(path, b"\xff\xfe")
     )
     path.unlink()
