@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydantic import ValidationError
+
 
 class UserError(Exception):
     """Something the user can mend. `str()` is the whole message."""
@@ -36,3 +38,15 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> UserError:
     close = nearest(word, names)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
     return UserError(f"unknown {kind} {word!r}", hint)
+
+
+def first_fault(error: ValidationError, whole: str = "the text") -> str:
+    """The first thing that a model does not take, in one line that does not quote it.
+
+    Args:
+        error: what pydantic says.
+        whole: what to call the place where no key of the text is to blame.
+    """
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{place}: {first['msg']}"

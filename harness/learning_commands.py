@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import UserError, unknown
+from harness.errors import UserError, first_fault, unknown
 from harness.models import QUANTISATIONS
 from harness.observing import observe
 from harness.runtimes import RUNTIMES
@@ -299,10 +299,8 @@ def _record(path: Path, number: int, line: str) -> Record:
     try:
         return Record.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the line"
         raise UserError(
-            f"{path}: line {number} is no record: {place}: {first['msg']}",
+            f"{path}: line {number} is no record: {first_fault(error, 'the line')}",
             "name files with one record a line, such as those in benchmarks/trials",
         ) from error
 

@@ -84,12 +84,13 @@ class Lab:
                 words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=home
             )
 
-    def start_master(self) -> None:
-        """Start it, and wait until its page answers."""
+    def start_master(self, **environment: str) -> None:
+        """Start it, with more environment variables, and wait until its page answers."""
         home = self.folder / "controller"
         words = ["-m", "harness.cli", "fleet", "buildbot", "--config", str(self._config)]
         words += ["--to", str(home / "master"), "--start"]
-        self.start("master", [sys.executable, *words], home, TIERLAB_FLEET_PASSWORD=SECRET)
+        environment = {"TIERLAB_FLEET_PASSWORD": SECRET, **environment}
+        self.start("master", [sys.executable, *words], home, **environment)
         wait_for(self._answers, "the master answers")
 
     def _answers(self) -> bool:

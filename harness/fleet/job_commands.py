@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from harness.errors import UserError
+from harness.errors import UserError, first_fault
 from harness.fleet.say import say
 from results.fleet.requests import Request, fulfilled
 from results.store import FILE_NAME, Store
@@ -141,7 +141,10 @@ def _job(options: argparse.Namespace) -> int:
     try:
         request = Request.model_validate_json(options.request)
     except ValidationError as error:
-        raise UserError(f"--request is no request: {error}", "take one of `plan --json`") from error
+        raise UserError(
+            f"--request is no request: {first_fault(error)}",
+            "take a line of `tierlab fleet plan --json`",
+        ) from error
     job = Job(
         request=request,
         results=_results(options),
@@ -206,7 +209,10 @@ def _news(options: argparse.Namespace) -> int:
     try:
         versions = Versions.model_validate_json(options.versions)
     except ValidationError as error:
-        raise UserError(f"these are no versions: {error}", "see `versions`") from error
+        raise UserError(
+            f"these are no versions: {first_fault(error)}",
+            "take what `tierlab fleet versions` prints",
+        ) from error
     with Store.open(_results(options)) as store:
         print(json.dumps(note_versions(store, options.profile, versions)))  # noqa: T201
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from harness.errors import UserError, unknown
+from harness.errors import UserError, first_fault, unknown
 from harness.fleet.config import Fleet, is_wanted
 from harness.models import find_model, find_quantisation
 from harness.profiles import load_description, load_profiles
@@ -52,8 +52,9 @@ def _snapshot(path: Path) -> Fleet:
     try:
         return Fleet.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else error.strerror
         raise UserError(
-            f"{path}: is no fleet: {error}", "write it again: tierlab fleet buildbot --config ..."
+            f"{path}: is no fleet: {reason}", "write it again: tierlab fleet buildbot --config ..."
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from harness.errors import UserError
+from harness.errors import UserError, first_fault
 
 Text = Annotated[str, Field(max_length=4096)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -191,9 +191,7 @@ def parse_report(text: str | bytes) -> ProbeReport:
     try:
         return ProbeReport.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the text"
         raise UserError(
-            f"not a probe report of version 1 to {REPORT_VERSION}: {place}: {first['msg']}",
+            f"not a probe report of version 1 to {REPORT_VERSION}: {first_fault(error)}",
             "run the probe again with the package that belongs to this version of tierlab",
         ) from error

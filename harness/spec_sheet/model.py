@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import UserError
+from harness.errors import UserError, first_fault
 from results.record import Interval, Term
 
 if TYPE_CHECKING:
@@ -89,10 +89,8 @@ def shipped() -> Coefficients:
     try:
         return Coefficients.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the text"
         raise UserError(
-            f"{COEFFICIENTS}: {place}: {first['msg']}",
+            f"{COEFFICIENTS}: {first_fault(error)}",
             "write it again: python -m harness.spec_sheet.fit",
         ) from error
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from harness.errors import UserError, nearest, unknown
+from harness.errors import UserError, first_fault, nearest, unknown
 
 
 def test_the_message_is_the_problem_and_the_next_step() -> None:
@@ -41,3 +43,27 @@ def test_near_names_are_always_known_ones(word: str, known: list[str]) -> None:
     found = nearest(word, known)
     assert set(found) <= set(known)
     assert len(found) <= 3
+
+
+class Small(BaseModel):
+    """A model with a place in a place."""
+
+    numbers: list[int]
+
+
+@given(st.text())
+def test_the_first_fault_of_any_text_is_one_line(text: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Small.model_validate_json(f"[{text}]")
+    assert len(first_fault(caught.value).splitlines()) == 1
+
+
+def test_the_first_fault_names_its_place_and_quotes_nothing() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Small.model_validate_json('{"numbers": [1, "a secret", "another"]}')
+    said = first_fault(caught.value)
+    assert said.startswith("numbers.1: Input should be a valid integer")
+    assert "secret" not in said
+    with pytest.raises(ValidationError) as caught:
+        Small.model_validate_json("{")
+    assert first_fault(caught.value, "the line").startswith("the line: Invalid JSON")

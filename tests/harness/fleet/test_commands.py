@@ -37,6 +37,19 @@ def test_check_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "did you mean galaxy-s24" in capsys.readouterr().err.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["job", "--request", "{}"], "--request is no request: run_id: Field required\n"),
+     (["job", "--request", "garbage"], "--request is no request: the text: Invalid JSON"),
+     (["news", "pixel7", "[]"], "these are no versions: the text: Input should be an object")],
+)  # fmt: skip
+def test_a_machine_that_speaks_garbage_is_answered_in_a_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fleet", *words]) == 1
+    assert capsys.readouterr().err.startswith(f"tierlab: {said}")
+
+
 def test_one_host_runs_its_own_devices_as_one_run(tmp_path: Path) -> None:
     fleet = load_fleet(written(tmp_path, GOOD))
     words = ["fleet", "run", "--schedule", "smoke", "--host", "lab-1", "--", "--influx-wait=1"]

@@ -20,11 +20,13 @@ from benchmarks.fleet_scenario.lab import Lab, free_port, wait_for
 from harness.fleet.exit_codes import Exit
 from results.fleet.requests import progress
 from results.store import Store
+from tests.results.influx.influxd import ORG, TOKEN, influx_fixture  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.fleet_scenario.cable import Cable
+    from tests.results.influx.influxd import Influx
 
 pytestmark = [
     pytest.mark.integration,
@@ -102,16 +104,21 @@ def wire() -> Iterator[Cable]:
         yield one
 
 
-@pytest.fixture
-def lab(tmp_path: Path, wire: Cable) -> Iterator[PretendedLab]:
+@pytest.fixture(name="stopped_lab")
+def lab_without_a_master(tmp_path: Path, wire: Cable) -> Iterator[PretendedLab]:
     port, web = free_port(wire.here), free_port()
     config = CONFIG.format(bind=wire.here, port=port, web=web, lost_after=LOST_AFTER)
     one = PretendedLab(tmp_path, config, bind=wire.here, port=port, web=web)
     try:
-        one.start_master()
         yield one
     finally:
         one.close()
+
+
+@pytest.fixture
+def lab(stopped_lab: PretendedLab) -> PretendedLab:
+    stopped_lab.start_master()
+    return stopped_lab
 
 
 def test_every_trial_is_recorded_exactly_once(lab: PretendedLab, wire: Cable) -> None:
@@ -196,6 +203,37 @@ def test_a_lab_that_fails_again_and_again_gives_up_and_can_be_asked_again(
     assert len(lab.begun("b")) == 3
     with Store.open(lab.results) as store:
         assert progress(store, RUN).requested == 1
+
+
+def test_what_is_handed_over_goes_to_influxdb_once_and_the_token_nowhere(
+    stopped_lab: PretendedLab, influx: Influx
+) -> None:
+    lab = stopped_lab
+    lab.start_master(
+        TIERLAB_INFLUX_URL=influx.url, TIERLAB_INFLUX_ORG=ORG, TIERLAB_INFLUX_TOKEN=TOKEN
+    )
+    lab.start_worker("b", lab.address)
+    lab.go("b")
+
+    # A dead InfluxDB keeps no host from handing over.
+    influx.influxd.kill()
+    lab.force(schedule="smoke", quants="int8", run_id=RUN)
+    wait_for(lambda: _recorded(lab) == 1, "it is recorded")
+    wait_for(lab.idle, "the master has nothing more to do")
+
+    # What waited goes with what comes next.
+    influx.influxd.start()
+    lab.force(schedule="smoke", quants="fp16", run_id=RUN)
+    wait_for(lambda: _recorded(lab) == 2, "the next is recorded")
+    wait_for(lab.idle, "the master has nothing more to do")
+    with Store.open(lab.results) as store:
+        kept = sorted(record.trial_id for record in store.records())
+    rows = influx.query('SELECT "trial_id" FROM "trial"')
+    assert sorted(row["trial_id"] for row in rows) == kept
+
+    files = [file for file in lab.folder.rglob("*") if file.is_file()]
+    assert any(file.name == "twistd.log" for file in files)
+    assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
 
 
 def _records(lab: PretendedLab, name: str) -> int:
