@@ -5,43 +5,52 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from harness import learning_commands
-from harness.devices import commands as device_commands
-from harness.emulation import commands as profile_commands
-from harness.emulation.phone import commands as phone_commands
+from harness.checkout import SUITES
 from harness.errors import UserError
-from harness.fleet import commands as fleet_commands
-from harness.grid import commands as grid_commands
 from harness.host import harness_version
 from harness.models import MODELS, QUANTISATIONS
-from harness.plugin import SUITES
-from harness.spec_sheet import commands as predict_commands
-from harness.weights import commands as model_commands
-from results.dashboards import commands as dashboards_commands
 from results.dashboards.provisioning import DashboardsError
 from results.fleet import flake_commands
 from results.fleet.story import print_story
-from results.influx import commands as outbox_commands
 from results.influx.settings import InfluxError
-from results.matrix import commands as matrix_commands
 from results.matrix.publish import PublishError
-from results.regressions import commands as regressions_commands
 from results.report import print_report
 from results.site import SiteError
 from results.store import Store, StoreError
 from results.table import gigabytes, plain
 from results.tiers import rows
-from results.upkeep import commands as store_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_OWN: Final = ("run", "models", "tiers", "runs")
+_ADDED_BY: Final = {
+    "devices": "harness.devices.commands",
+    "model": "harness.weights.commands",
+    "predict": "harness.spec_sheet.commands",
+    "profile": "harness.emulation.commands",
+    "phone": "harness.emulation.phone.commands",
+    "matrix": "results.matrix.commands",
+    "lab-matrix": "harness.grid.commands",
+    "regressions": "results.regressions.commands",
+    "fleet": "harness.fleet.commands",
+    "outbox": "results.influx.commands",
+    "store": "results.upkeep.commands",
+    "dashboards": "results.dashboards.commands",
+    "calibrate": "harness.learning_commands",
+    "accuracy": "harness.learning_commands",
+    "features": "harness.learning_commands",
+}
+"""The module that adds a command. Only that of the command typed is imported: together they need
+the libraries of browsers, phones and weights, and a second more."""
 
 _EPILOG = """\
 examples:
@@ -68,12 +77,11 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["run"] and not {"-h", "--help"} & set(words):
         # Everything after `run` belongs to pytest, which knows the options already.
         _run(words[1:])
-    options = parser.parse_args(words)
+    options = _parser(words[0] if words else "").parse_args(words)
     try:
         code: int = options.func(options)
     except (
@@ -86,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of a command, or of all commands where the word is none."""
     parser = argparse.ArgumentParser(
         prog="tierlab",
         description="Which device runs which language model, how fast, and can a page know it"
@@ -109,23 +118,14 @@ def _parser() -> argparse.ArgumentParser:
         help="options of pytest and of tierlab's plugin; --no-matrix: no matrix at the end",
     )
 
-    device_commands.add_parser(commands)
     models = commands.add_parser("models", help="show the catalogue of models")
     models.add_argument("--sources", action="store_true", help="show where each shape is from")
     models.set_defaults(func=_models)
     commands.add_parser("tiers", help="show the thresholds of the tiers").set_defaults(func=_tiers)
-    model_commands.add_parser(commands)
-    predict_commands.add_parser(commands)
-    profile_commands.add_commands(commands)
-    phone_commands.add_commands(commands)
-    matrix_commands.add_parser(commands)
-    grid_commands.add_parser(commands)
-    regressions_commands.add_parser(commands)
-    fleet_commands.add_parser(commands)
-    outbox_commands.add_parser(commands)
-    store_commands.add_parser(commands)
-    dashboards_commands.add_parser(commands)
-    learning_commands.add_parser(commands)
+    known = command in _OWN or command in _ADDED_BY
+    for module in dict.fromkeys(_ADDED_BY.values()):
+        if not known or _ADDED_BY.get(command) == module:
+            import_module(module).add_commands(commands)
 
     runs = commands.add_parser("runs", help="look at stored records")
     actions = runs.add_subparsers(title="actions", required=True, metavar="ACTION")

@@ -60,7 +60,7 @@ examples:
 """
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add the three commands; each sets `func`, which returns an exit code."""
     _add_accuracy(subparsers)
     calibrate = subparsers.add_parser(

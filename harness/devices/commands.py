@@ -54,7 +54,7 @@ _STYLES: Final = {Use.READY: "green", Use.UNHEALTHY: "yellow", Use.BUSY: "cyan",
 _STYLES_ELSE: Final = "red"
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `devices` and its actions; each sets `func`, which returns an exit code."""
     devices = subparsers.add_parser(
         "devices",

@@ -58,7 +58,7 @@ password is taken from TIERLAB_FLEET_PASSWORD, or from the file of mode 0600 tha
 TIERLAB_FLEET_PASSWORD_FILE names."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `fleet` and its commands; each sets `func`, which returns an exit code."""
     fleet = subparsers.add_parser(
         "fleet",

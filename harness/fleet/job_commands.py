@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from harness.checkout import SUITES
 from harness.errors import UserError, first_fault
 from harness.fleet.say import say
 from results.fleet.requests import Request, fulfilled
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-SUITES: Final = Path(__file__).parents[2] / "suites"
 
 # Where a worker tells its jobs that the results of its host are.
 RESULTS: Final = "TIERLAB_RESULTS"

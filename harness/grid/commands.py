@@ -66,7 +66,7 @@ exit codes:
   130  interrupted; the same command goes on"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `lab-matrix`; it sets `func`, which returns an exit code."""
     parser = subparsers.add_parser(
         "lab-matrix",

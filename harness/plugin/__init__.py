@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from harness.ab import FORMS
+from harness.checkout import SUITES
 from harness.devices.commands import print_overview
 from harness.devices.look import gather
 from harness.devices.overview import overview
@@ -39,8 +39,6 @@ from harness.profiles import load_profiles
 from harness.sending import influx_settings, start_sending
 
 __all__ = ["ATTEMPT_ID", "PLAN", "RUN_ID", "SUITES"]
-
-SUITES = Path(__file__).parents[2] / "suites"
 
 pytest_plugins = (
     "harness.plugin.fixtures",

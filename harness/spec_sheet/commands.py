@@ -58,7 +58,7 @@ PROMPT_TOKENS: Final = 256
 OUTPUT_TOKENS: Final = 64
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `tierlab predict`."""
     parser = commands.add_parser(
         "predict",

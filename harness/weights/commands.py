@@ -40,7 +40,7 @@ _EXAMPLES = """examples:
   tierlab model rm --all"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `model` and its three commands; each sets `func`, which returns an exit code."""
     model = subparsers.add_parser(
         "model",

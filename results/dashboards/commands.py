@@ -37,7 +37,7 @@ examples:
                                      in a container"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `dashboards`, which sets `func`."""
     parser = subparsers.add_parser(
         "dashboards",

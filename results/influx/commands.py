@@ -58,7 +58,7 @@ class OutboxUsageError(StoreError):
     """What was asked of the outbox cannot be done; the message says why."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `outbox` and its four commands; each sets `func`, which returns an exit code."""
     parser = subparsers.add_parser(
         "outbox",

@@ -35,7 +35,7 @@ what is written:
   site/index.html    the website; it works from a disk and loads nothing from outside"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `matrix`; it sets `func`, which returns an exit code."""
     matrix = subparsers.add_parser(
         "matrix",

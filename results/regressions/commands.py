@@ -49,7 +49,7 @@ exit codes:
 """
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `regressions`, which sets `func`."""
     parser = subparsers.add_parser(
         "regressions",

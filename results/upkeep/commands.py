@@ -71,7 +71,7 @@ _MEGABYTE: Final = 1_000_000
 _UNITS: Final = {"d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_commands(subparsers: Subparsers) -> None:
     """Add `store` and its commands; each sets `func`, which returns an exit code."""
     store = subparsers.add_parser(
         "store",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.checkout import SUITES
 from harness.cli import main
 from harness.models import MODELS
-from harness.plugin import SUITES
 from harness.profiles import load_profiles
 from results.record import Evidence, Kind, Source, Verdict
 from results.store import Store
@@ -49,6 +50,25 @@ def failure(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert said.err.startswith("tierlab: ")
     assert "Traceback" not in said.err
     return said.err.removeprefix("tierlab: ")
+
+
+def commands_of(parser: argparse.ArgumentParser) -> set[str]:
+    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return set(action.choices)
+
+
+def test_a_command_is_found_without_the_libraries_of_the_others() -> None:
+    every = commands_of(cli._parser())
+    assert every == {*cli._OWN, *cli._ADDED_BY}
+    for command in every:
+        assert command in commands_of(cli._parser(command))
+    script = (
+        "import sys; from harness.cli import main; main(['outbox', 'list']); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not {"pytest", "numpy", "playwright", "aiohttp"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

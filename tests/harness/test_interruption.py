@@ -13,9 +13,9 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from harness.checkout import SUITES
 from harness.emulation.phone.records import claim
 from harness.laboratory import Laboratory, LaboratorySettings
-from harness.plugin import SUITES
 from harness.trial import TrialSettings
 from results.record import Verdict
 from results.store import Store

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import options, plugin
+from harness.checkout import SUITES
 from harness.devices import places
 from harness.devices.android.server import PORT_VARIABLE, adb_binary
 from harness.devices.appium.ports import free_ports
@@ -24,7 +25,6 @@ from harness.fleet.units import subject_of
 from harness.load import Deadlines
 from harness.models import MODELS, tiny
 from harness.packages import NODE_MODULES
-from harness.plugin import SUITES
 from harness.profiles import LEAST_MEMORY, load_profiles
 from harness.weights.gguf.recipe import GgufRecipe
 from harness.weights.writing import write

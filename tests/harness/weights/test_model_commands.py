@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.weights.commands import add_parser
+from harness.weights.commands import add_commands
 
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser(prog="tierlab")
-    add_parser(parser.add_subparsers())
+    add_commands(parser.add_subparsers())
     arguments = parser.parse_args(["model", *words])
     code = arguments.func(arguments)
     assert isinstance(code, int)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from results.influx import courier as courier_module
 from results.influx import outbox
 from results.influx.client import Influx, RefusedError, UnavailableError
-from results.influx.commands import add_parser
+from results.influx.commands import add_commands
 from results.influx.courier import Courier
 from results.influx.delivery import (
     LEAST_LINES_A_REQUEST,
@@ -475,7 +475,7 @@ def test_the_command_that_goes_on_has_no_token(tmp_path: Path) -> None:
     words = send_command(tmp_path, InfluxSettings("http://here", "b", "o", TOKEN))
     assert TOKEN not in " ".join(words)
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
+    add_commands(parser.add_subparsers())
     options = parser.parse_args(words[1:])
     assert (options.results, options.influx) == (tmp_path, "http://here")
     assert (options.influx_org, options.influx_bucket) == ("o", "b")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.influx import outbox
-from results.influx.commands import OutboxUsageError, add_parser
+from results.influx.commands import OutboxUsageError, add_commands
 from results.store import FILE_NAME, Store, StoreError
 from tests.results.records import record
 from tests.results.stores import TRIALS, restore
@@ -228,7 +228,7 @@ def test_only_refused_lines_are_dropped(store: Store) -> None:
 
 def tierlab(*words: str, results: Path) -> int:
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
+    add_commands(parser.add_subparsers())
     options = parser.parse_args(["outbox", *words, "--results", str(results)])
     return int(options.func(options))
 

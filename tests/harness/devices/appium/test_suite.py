@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.plugin import SUITES
+from harness.checkout import SUITES
 from results.record import Verdict
 from results.store import Store
 
