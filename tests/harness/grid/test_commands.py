@@ -181,6 +181,11 @@ class Grid:
         (folder / "results").mkdir()
         log = folder / "results" / "tiny.log"
         os.mkfifo(log)
+        # With a writer of the test's own, opening it waits for nobody, and it ends when that says.
+        reading = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+        self._writing = os.open(log, os.O_WRONLY)
+        os.set_blocking(reading, True)
+        self._log = os.fdopen(reading, encoding="utf-8")
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-c", PROGRAM, "lab-matrix", f"--plan={folder / 'plan.toml'}"),
@@ -199,9 +204,14 @@ class Grid:
         # A grid that says nothing more must not keep the test waiting.
         self._alarm = threading.Timer(WITHIN_SECONDS, self.process.kill)
         self._alarm.start()
-        self._log = log.open("r", encoding="utf-8")
+        self._ended = threading.Thread(target=self._close_when_it_ends)
+        self._ended.start()
         self.said = ""
         self.family: list[psutil.Process] = []
+
+    def _close_when_it_ends(self) -> None:
+        self.process.wait()
+        os.close(self._writing)
 
     def until(self, words: str) -> None:
         """Follow its log until it says that; note the processes that it has then."""
@@ -237,7 +247,7 @@ class Grid:
         """End whatever the test left running."""
         self._alarm.cancel()
         self.process.kill()
-        self.process.wait()
+        self._ended.join()
         self._log.close()
         if self.process.stdout:
             self.process.stdout.close()
