@@ -12,6 +12,7 @@ from buildbot.steps.transfer import FileUpload
 from twisted.internet import defer
 
 from harness.fleet.buildbot.master_step import FLEET, MasterStep
+from harness.fleet.buildbot.sending import TAKEN_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class PackBundle(_OnHost):
 
 
 class TakeUp(MasterStep):
-    """Merges a bundle into the controller's store, and sends what is new to InfluxDB."""
+    """Merges a bundle into the controller's store."""
 
     name = "take up"
     flunkOnFailure = False
@@ -109,14 +110,12 @@ class TakeUp(MasterStep):
 
     @defer.inlineCallbacks
     def run(self) -> Any:
-        """Merge, and then send; that the sending waits is no fault of the host."""
+        """Merge, and say that there is something to send to InfluxDB."""
         code, _ = yield self.desk.one_at_a_time.run(self.tierlab, "receive", str(self.file))
         if code != 0:
             return WARNINGS
         self.setProperty(_RECEIVED, "yes", "controller")
-        if self.desk.influx:
-            results = str(self.desk.fleet.controller.results)
-            yield self.tierlab("outbox", "send", "--results", results, module="harness.cli")
+        self.master.mq.produce(TAKEN_UP, {})
         return SUCCESS
 
 

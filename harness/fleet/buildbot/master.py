@@ -29,6 +29,7 @@ from harness.fleet.buildbot.news_steps import news_steps
 from harness.fleet.buildbot.plan_steps import PLAN, StartRun, job_builder
 from harness.fleet.buildbot.reporter import Reporter, collect_builder
 from harness.fleet.buildbot.schedules import news_builder, schedulers, watched
+from harness.fleet.buildbot.sending import Sending
 from harness.fleet.buildbot.web import web
 from harness.fleet.config import CONTROLLER
 from harness.fleet.secret import PASSWORD, WEB_PASSWORD, WEB_USER, need_secret, take_secret
@@ -73,7 +74,7 @@ def _configuration(folder: str) -> dict[str, Any]:
         "builders": _builders(desk),
         "schedulers": schedulers(fleet),
         "www": web(controller, *_web_secrets()),
-        "services": [Reporter(desk=desk)],
+        "services": [Reporter(desk=desk), *([Sending(desk=desk)] if desk.influx else [])],
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.process.buildstep import BuildStep
-from buildbot.util.runprocess import run_process
-from twisted.internet import defer, reactor
+from twisted.internet import defer
 from twisted.python import log
+
+from harness.fleet.buildbot.command import command_of, run_tierlab
 
 if TYPE_CHECKING:
     from harness.fleet.buildbot.desk import Desk
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 # How a host is told to run one of the commands of `harness.fleet.job_commands`: its worker puts the
 # folder of its own Python first.
 FLEET: Final = ("python", "-m", "harness.fleet")
-
-# Merging a bundle of a whole night takes minutes; what takes longer than this hangs.
-_COMMAND_SECONDS: Final = 3600
 
 
 class MasterStep(BuildStep):
@@ -32,27 +29,14 @@ class MasterStep(BuildStep):
 
     @defer.inlineCallbacks
     def tierlab(self, *words: str, module: str = "harness.fleet") -> Any:
-        """Run a command of tierlab in the results of the lab; its exit code and standard output.
-
-        The command ends by itself or after an hour. It runs in the folder of the master, with the
-        master's environment, from which the secrets of the fleet were taken.
-        """
-        command = [sys.executable, "-m", module, *words]
+        """Run a command of tierlab, and log it; its exit code and standard output."""
         stdio = yield self._stdio()
-        yield stdio.addHeader(f"$ {shlex.join(command)[:2000]}\n")
-        code, out, err = yield run_process(
-            reactor,
-            command,
-            workdir=str(self.desk.folder),
-            env={"TIERLAB_RESULTS": str(self.desk.fleet.controller.results)},
-            io_timeout=None,
-            runtime_timeout=_COMMAND_SECONDS,
-        )
-        said = out.decode("utf-8", "replace")
-        yield stdio.addStdout(said)
-        yield stdio.addStderr(err.decode("utf-8", "replace"))
+        yield stdio.addHeader(f"$ {shlex.join(command_of(words, module))[:2000]}\n")
+        code, out, err = yield run_tierlab(self.desk, *words, module=module)
+        yield stdio.addStdout(out)
+        yield stdio.addStderr(err)
         yield stdio.addHeader(f"exit code {code}\n")
-        return code, said
+        return code, out
 
     @defer.inlineCallbacks
     def _stdio(self) -> Any:

@@ -225,15 +225,18 @@ def test_what_is_handed_over_goes_to_influxdb_once_and_the_token_nowhere(
     influx.influxd.start()
     lab.force(schedule="smoke", quants="fp16", run_id=RUN)
     wait_for(lambda: _recorded(lab) == 2, "the next is recorded")
-    wait_for(lab.idle, "the master has nothing more to do")
+    wait_for(lambda: len(_sent(influx)) == 2, "both are sent")
     with Store.open(lab.results) as store:
-        kept = sorted(record.trial_id for record in store.records())
-    rows = influx.query('SELECT "trial_id" FROM "trial"')
-    assert sorted(row["trial_id"] for row in rows) == kept
-
+        assert _sent(influx) == sorted(record.trial_id for record in store.records())
+    lab.processes["master"].terminate()
+    lab.processes["master"].wait(30)
     files = [file for file in lab.folder.rglob("*") if file.is_file()]
     assert any(file.name == "twistd.log" for file in files)
     assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
+
+
+def _sent(influx: Influx) -> list[str]:
+    return sorted(row["trial_id"] for row in influx.query('SELECT "trial_id" FROM "trial"'))
 
 
 def _records(lab: PretendedLab, name: str) -> int:
