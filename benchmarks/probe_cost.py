@@ -37,7 +37,7 @@ from results.record import Record, Verdict
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from harness.devices.desktop import DesktopSession
+    from harness.devices.desktop_session import DesktopSession
     from harness.probe.report import ProbeReport
 
     Backend = Literal["wasm", "webgpu"]

@@ -29,9 +29,10 @@ import psutil
 from benchmarks.bare import driver
 from benchmarks.comparison import HEADS, Figures, Round, failures, row
 from benchmarks.markdown import markdown_table
-from harness.devices.desktop import DesktopDevice, quiet
+from harness.devices.desktop import DesktopDevice
 from harness.devices.gpu import SOFTWARE_ADAPTER_ARGS, has_gpu
 from harness.devices.lease import lease
+from harness.devices.machine import quiet
 from harness.errors import UserError
 from harness.evidence import Timeline
 from harness.load import Deadlines, full_load

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psutil
 
-from harness.devices.desktop import quiet
+from harness.devices.machine import quiet
 from harness.errors import UserError
 from harness.grid.history import NOT_DONE
 

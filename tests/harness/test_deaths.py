@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from playwright.async_api import Error as PlaywrightError
 
 from harness.devices import processes
-from harness.devices.desktop import DesktopDevice, DesktopSession
+from harness.devices.desktop import DesktopDevice
 from harness.emulation.limits import find_limiter
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -33,6 +33,8 @@ from results.record import Evidence, Kind, Source, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+
+    from harness.devices.desktop_session import DesktopSession
 
     Attack = Callable[[DesktopSession], Awaitable[None]]
 
@@ -385,7 +387,8 @@ def test_a_stopped_process_is_a_hang_and_does_not_stay(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str, *, group: bool
 ) -> None:
     monkeypatch.setattr("harness.devices.desktop.CLOSE_SECONDS", 1)
-    monkeypatch.setattr("harness.devices.desktop.SCREENSHOT_SECONDS", 1)
+    monkeypatch.setattr("harness.devices.desktop_session.CLOSE_SECONDS", 1)
+    monkeypatch.setattr("harness.devices.desktop_session.SCREENSHOT_SECONDS", 1)
     if not group:
         monkeypatch.setattr("harness.devices.desktop.observe", lambda _: None)
     outcome = lab.load(

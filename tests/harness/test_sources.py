@@ -16,7 +16,7 @@ import pytest
 
 from harness.devices import processes
 from harness.devices.base import TabLostError
-from harness.devices.desktop import DesktopDevice, DesktopSession
+from harness.devices.desktop import DesktopDevice
 from harness.devices.profile_folder import FOLDER, persistent_profile
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from playwright.async_api import Page
+
+    from harness.devices.desktop_session import DesktopSession
 
 DATA: Final = Path(__file__).parent / "data"
 MIB: Final = 1 << 20
@@ -383,7 +385,7 @@ def test_an_input_that_is_not_there(lab: Lab) -> None:
             await tab.set_files("#none", [])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.devices.desktop.PICK_SECONDS", 0.1)
+        patch.setattr("harness.devices.desktop_session.PICK_SECONDS", 0.1)
         with pytest.raises(TabLostError, match="files cannot be picked in #none"):
             lab.run(work())
 

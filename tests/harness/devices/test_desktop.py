@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.async_api import Error as PlaywrightError
 
-from harness.devices import desktop
+from harness.devices import desktop_session
 from harness.devices.base import TabLostError
-from harness.devices.desktop import DesktopDevice, DesktopSession, DesktopTab, quiet
+from harness.devices.desktop import DesktopDevice
+from harness.devices.desktop_session import DesktopSession, DesktopTab
+from harness.devices.machine import quiet
 from harness.devices.watch import Watch
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -153,7 +155,7 @@ def test_chromiums_own_out_of_memory_is_a_detach(bench: Bench) -> None:
 def test_a_page_that_its_browser_took_along_is_no_closed_page(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desktop, "DISCONNECT_SECONDS", 0)
+    monkeypatch.setattr(desktop_session, "DISCONNECT_SECONDS", 0)
 
     async def close_then(*next_events: Kind) -> list[Kind]:
         bench.timeline = bench.session._timeline = Timeline()
@@ -206,7 +208,7 @@ DEATH: dict[str, tuple[Source, Kind, dict[str, Any]]] = {
 def test_settling_waits_for_what_explains_a_death_and_for_no_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, before: list[str], after: list[str]
 ) -> None:
-    monkeypatch.setattr(desktop, "SETTLE_SECONDS", 3600)
+    monkeypatch.setattr(desktop_session, "SETTLE_SECONDS", 3600)
 
     def tell(name: str) -> Evidence:
         source, kind, detail = DEATH[name]
@@ -227,7 +229,7 @@ def test_settling_waits_for_what_explains_a_death_and_for_no_more(
 def test_settling_ends_without_an_explanation(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desktop, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(desktop_session, "SETTLE_SECONDS", 0.01)
     bench.timeline.add(Source.DRIVER, Kind.RENDERER_GONE)
     asyncio.run(bench.session.settle())
     assert bench.kinds() == [Kind.RENDERER_GONE]

@@ -22,7 +22,7 @@ from results.record import Kind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.devices.desktop import DesktopSession
+    from harness.devices.desktop_session import DesktopSession
     from harness.load import LoadLog
     from harness.verdict import Judged
     from harness.web.server import Server
