@@ -203,7 +203,7 @@ def test_failed_checks_are_named_and_the_tests_still_run(checkout: Checkout) -> 
     assert "checks have failed: ruff check, ruff format --check;" in done.stderr
     assert checkout.calls()[-2:] == [
         "python -m pytest -m not integration -n logical --dist=loadfile",
-        "python -m pytest -m integration",
+        "python -m pytest -m integration -n 2 --dist=loadfile --no-loadscope-reorder",
     ]
 
 

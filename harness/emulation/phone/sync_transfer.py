@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from harness.emulation.phone.sync_messages import (
     HEAD,
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from harness.emulation.phone.streams import Stream
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Read from the disk at once in a pull; sent as so many DATA messages.
 _READ: Final = 15 * MAX_DATA
@@ -122,8 +125,7 @@ class _Incoming:
         if len(self._held) > self._free_bytes():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         held, self._held = self._held, bytearray()
-        # In a thread: a busy disk must not stop everything else.
-        await asyncio.to_thread(self._write, self._target, held)
+        await _in_thread(self._write, self._target, held)
 
     def _write(self, target: Path, data: bytearray) -> None:
         if self._file is None:
@@ -188,7 +190,7 @@ async def _give_file(stream: Stream, files: Files, path: str) -> None:
         return
     with file:
         try:
-            while piece := await asyncio.to_thread(file.read, _READ):
+            while piece := await _in_thread(file.read, _READ):
                 await stream.write(_as_data(piece))
         except OSError as error:
             if isinstance(error, ConnectionError):
@@ -196,6 +198,20 @@ async def _give_file(stream: Stream, files: Files, path: str) -> None:
             await fail(stream, f"read failed: {error.strerror}")
             return
     await stream.write(HEAD.pack(b"DONE", 0))
+
+
+async def _in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Work on a file in a thread: a busy disk must not stop everything else.
+
+    Who is cancelled meanwhile waits for the thread, and closes the file only then.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *given, **named))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await running
+        raise
 
 
 def _open_regular(path: Path) -> BinaryIO:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import stat
 import struct
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,11 @@ from hypothesis import strategies as st
 from harness.emulation.phone.protocol import Command, Packet
 from harness.emulation.phone.sync_messages import MAX_DATA
 from tests.harness.emulation.phone.wire import make_phone, wired
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.harness.emulation.phone.wire import Host
 
 WORD = st.integers(0, 0xFFFFFFFF)
 NAMES = [b"STAT", b"STA2", b"LST2", b"LIST", b"LIS2", b"SEND", b"SND2", b"RECV", b"RCV2", b"DATA",
@@ -101,20 +108,51 @@ def test_a_full_phone_says_so_and_the_next_request_is_answered(tmp_path: Path) -
     assert state == struct.pack("<4s3I", b"STAT", 0, 0, 0)
 
 
+async def push_without_an_end(host: Host, opened: Packet) -> None:
+    """As much of a file as is written at once."""
+    begun = request(b"SEND", b"/f,33188") + data_of(bytes(16 * MAX_DATA))
+    for start in range(0, len(begun), 1 << 20):
+        piece = begun[start : start + (1 << 20)]
+        await host.send(Packet(Command.WRTE, opened.arg1, opened.arg0, piece))
+        await host.expect(Command.OKAY)
+
+
 def test_a_push_that_is_cut_off_leaves_no_file(tmp_path: Path) -> None:
     async def check() -> None:
         async with wired(make_phone(tmp_path, [], [])) as (host, running):
             await host.connect()
             opened = await host.open("sync:")
-            begun = request(b"SEND", b"/f,33188") + data_of(bytes(16 * MAX_DATA))
-            for start in range(0, len(begun), 1 << 20):
-                piece = begun[start : start + (1 << 20)]
-                await host.send(Packet(Command.WRTE, opened.arg1, opened.arg0, piece))
-                await host.expect(Command.OKAY)
+            await push_without_an_end(host, opened)
             async with asyncio.timeout(10):
                 while not (tmp_path / "f").exists():  # noqa: ASYNC110 - a thread writes it
                     await asyncio.sleep(0.01)
             host.writer.close()
+            await running
+
+    asyncio.run(check())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_push_that_is_cut_off_while_its_file_is_opened_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, go_on, open_file = threading.Event(), threading.Event(), Path.open
+
+    def slowly(path: Path, *mode: Any, **more: Any) -> Any:
+        file = open_file(path, *mode, **more)
+        made.set()
+        assert go_on.wait(10)
+        return file
+
+    async def check() -> None:
+        async with wired(make_phone(tmp_path, [], [])) as (host, running):
+            await host.connect()
+            opened = await host.open("sync:")
+            monkeypatch.setattr(Path, "open", slowly)
+            await push_without_an_end(host, opened)
+            assert await asyncio.to_thread(made.wait, 10)
+            host.writer.close()
+            asyncio.get_running_loop().call_later(0.1, go_on.set)
             await running
 
     asyncio.run(check())
