@@ -32,6 +32,7 @@ from results.claims import assess, claims
 from results.record import Judgement
 from results.response import measured_response
 from results.store import Store
+from tests.other_users import let_in
 from tests.results.records import record
 
 if TYPE_CHECKING:
@@ -313,8 +314,7 @@ def test_limits_for_a_user_who_may_set_none(tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text("#!/bin/sh\n")
     browser.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    let_in(tmp_path)
     state = tmp_path / "theirs"
     state.mkdir(mode=0o777)
     state.chmod(0o777)

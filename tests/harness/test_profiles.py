@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.emulation.limits import Limits
 from harness.errors import UserError
 from harness.profiles import PROFILES_DIRECTORY, Profile, load_profile, load_profiles, select
+from tests.other_users import let_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,8 +232,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
         "try: load_profile(Path(sys.argv[1]))\n"
         "except UserError as error: print(error)\n"
     )
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    let_in(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", code, path],
         cwd=PROFILES_DIRECTORY.parent, capture_output=True, text=True, check=True,

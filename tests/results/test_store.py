@@ -22,6 +22,7 @@ from results.migrations import MIGRATIONS
 from results.record import Record, Verdict
 from results.response import measured_response
 from results.store import FILE_NAME, Store, StoreError
+from tests.other_users import let_in
 from tests.results.records import RECORDS, record
 
 if TYPE_CHECKING:
@@ -258,8 +259,7 @@ def test_a_read_only_directory(tmp_path: Path) -> None:
     folder.chmod(0o555)
     for file in folder.iterdir():
         file.chmod(0o444)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o055)
+    let_in(tmp_path)
     code = STEP_DOWN + (
         "try: Store.open(Path(sys.argv[1]))\n"
         "except StoreError as error: print(error)\n"
