@@ -13,6 +13,8 @@ import pytest
 from harness import cli
 from harness.checkout import SUITES
 from harness.cli import main
+from harness.devices.android import server
+from harness.errors import UserError
 from harness.models import MODELS
 from harness.profiles import load_profiles
 from results.record import Evidence, Kind, Source, Verdict
@@ -38,6 +40,7 @@ COMMANDS = (
 @pytest.fixture(autouse=True)
 def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TIERLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TIERLAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
 
@@ -126,7 +129,13 @@ def test_tiers_shows_every_threshold_with_its_source(capsys: pytest.CaptureFixtu
     assert shown.count("unsupported") >= 2
 
 
-def test_devices_shows_every_profile(capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_shows_every_profile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def none() -> str:
+        raise UserError("there is no adb program on this machine")
+
+    monkeypatch.setattr(server, "adb_binary", none)
     assert main(["devices"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in load_profiles())
