@@ -12,6 +12,7 @@ from harness.devices.android.binary.options import BinaryPlan, binary_plan
 from harness.devices.android.binary.options import add_options as add_binary_options
 from harness.devices.appium.asking import AskedApp, asked_apps
 from harness.devices.appium.asking import add_options as add_app_options
+from harness.devices.machine import rest_seconds
 from harness.devices.places import PlacesSettings, expected, unusable
 from harness.devices.power_cycle import add_options as add_power_cycle_option
 from harness.devices.power_cycle import power_cycle
@@ -295,6 +296,7 @@ def _check_numbers(config: pytest.Config) -> None:
     for name in ("--timeout-load", "--timeout-token", "--influx-wait"):
         if not 0 < config.getoption(name) < float("inf"):
             raise UserError(f"{name}={config.getoption(name):g} must be above 0, and finite")
+    rest_seconds()  # asked for here, so that a mistake in it ends no trial
 
 
 def _devices(

@@ -30,7 +30,13 @@ from harness.devices.browsers import InstalledBrowser, browser_at, find_browser
 from harness.devices.child import ChildSession, child_session
 from harness.devices.desktop_session import CLOSE_SECONDS, LAUNCH_SECONDS, DesktopSession
 from harness.devices.gpu import adapter_args, has_gpu
-from harness.devices.machine import cpu_name, operating_system, quiet, temperature_celsius
+from harness.devices.machine import (
+    cpu_name,
+    operating_system,
+    quiet,
+    rest_seconds,
+    temperature_celsius,
+)
 from harness.devices.processes import handles, kill_all
 from harness.devices.watch import Watch, load_average
 from harness.emulation.limits import find_limiter, observe
@@ -128,7 +134,7 @@ class DesktopDevice:
 
     async def rest(self) -> bool:
         """See `Device.rest`."""
-        return await quiet(lambda: psutil.cpu_percent(interval=None))
+        return await quiet(lambda: psutil.cpu_percent(interval=None), within=rest_seconds())
 
     async def overtaken(self) -> None:
         """See `Device.overtaken`: its lease is a lock of this machine."""

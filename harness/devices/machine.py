@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import platform
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
+
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,14 +22,36 @@ if TYPE_CHECKING:
 QUIET_PERCENT: Final = 10.0
 QUIET_WINDOWS: Final = 2
 REST_WINDOW_SECONDS: Final = 0.25
+
+REST_VARIABLE: Final = "TIERLAB_REST_SECONDS"
+"""The environment variable with how long to wait until a device is at rest, at most."""
 REST_SECONDS: Final = 10.0
+
+
+def rest_seconds() -> float:
+    """How long to wait until a device is at rest, at most; then it is measured as it is.
+
+    Raises:
+        UserError: the variable holds no such time.
+    """
+    text = os.environ.get(REST_VARIABLE) or f"{REST_SECONDS}"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(
+            f"{REST_VARIABLE}={text!r} is no number of seconds",
+            f"give 0 or more, or leave it out for {REST_SECONDS:g}",
+        )
+    return seconds
 
 
 async def quiet(
     busy_percent: Callable[[], float],
     *,
     window: float = REST_WINDOW_SECONDS,
-    within: float = REST_SECONDS,
+    within: float,
 ) -> bool:
     """Whether, within `within` seconds, two windows in a row were quiet.
 

@@ -199,6 +199,13 @@ def test_a_bad_option_ends_the_run_at_once(suites: Suites, option: str, message:
     assert refusal(suites.real(option)).startswith(message)
 
 
+def test_how_long_to_wait_for_a_quiet_host_is_looked_at_before_anything_starts(
+    suites: Suites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIERLAB_REST_SECONDS", "soon")
+    assert refusal(suites.real()).startswith("TIERLAB_REST_SECONDS='soon' is no number of seconds")
+
+
 @pytest.mark.usefixtures("a_browser")
 def test_an_artifact_that_is_not_onnx(suites: Suites, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("hello")

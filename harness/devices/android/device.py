@@ -23,6 +23,7 @@ from harness.devices.android.settings import prepared, wake
 from harness.devices.base import DeviceLostError, HostFacts, LeaseLostError
 from harness.devices.cdp import CdpError, CdpLostError, CdpTimeoutError
 from harness.devices.device_state import phone_resource
+from harness.devices.machine import rest_seconds
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ FRESH_SECONDS: Final = 5.0
 QUIET_PERCENT: Final = 25.0
 QUIET_WINDOWS: Final = 2
 REST_WINDOW_SECONDS: Final = 0.5
-REST_SECONDS: Final = 10.0
 # A probe of some seconds warms a phone a little; a load is worth the wait.
 COOL_SECONDS: Final = 120.0
 RETURN_SECONDS: Final = 120.0
@@ -164,7 +164,7 @@ class AndroidDevice:
 
     async def _quiet(self) -> bool:
         quiet, before = 0, await self._ticks()
-        for _ in range(round(REST_SECONDS / REST_WINDOW_SECONDS)):
+        for _ in range(round(rest_seconds() / REST_WINDOW_SECONDS)):
             await asyncio.sleep(REST_WINDOW_SECONDS)
             now = await self._ticks()
             busy = busy_percent(before, now)

@@ -10,7 +10,6 @@ from harness.devices import desktop_session
 from harness.devices.base import TabLostError
 from harness.devices.desktop import DesktopDevice
 from harness.devices.desktop_session import DesktopSession, DesktopTab
-from harness.devices.machine import quiet
 from harness.devices.watch import Watch
 from harness.errors import UserError
 from harness.evidence import Timeline
@@ -267,17 +266,3 @@ def test_a_dead_page_cannot_be_drawn_and_closes_quietly(tmp_path: Path) -> None:
     assert asyncio.run(tab.screenshot(tmp_path / "s.png")) is False
     asyncio.run(tab.close())
     assert not (tmp_path / "s.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("busy", "expected"),
-    [
-        ([90.0, 90, 5, 5], True),
-        ([5.0, 50, 5, 50], False),  # never two quiet windows in a row
-        ([90.0, 90, 90, 90], False),
-    ],
-)
-def test_rest_is_two_quiet_windows_in_a_row(busy: list[float], *, expected: bool) -> None:
-    readings = iter([100.0, *busy])  # the first reading covers the time before
-    rested = asyncio.run(quiet(lambda: next(readings), window=0.001, within=0.004))
-    assert rested is expected

@@ -76,7 +76,7 @@ def test_how_busy_the_processors_are(before: str, after: str, busy: float | None
 @pytest.mark.parametrize(("step", "rested"), [(0, True), (1000, False)])
 def test_rest_is_bounded(monkeypatch: pytest.MonkeyPatch, step: int, rested: bool) -> None:
     monkeypatch.setattr(module, "REST_WINDOW_SECONDS", 0.01)
-    monkeypatch.setattr(module, "REST_SECONDS", 0.1)
+    monkeypatch.setenv("TIERLAB_REST_SECONDS", "0.1")
     ticks = [0, 0]
 
     def stat(_: str) -> str:

@@ -163,7 +163,7 @@ def test_an_app_is_asked_and_measured(
     assert result.output.startswith("On your own device a model answers")
     assert record.workload.runtime == "app/llm-sample"
     assert record.device.emulated
-    assert record.conditions.host_at_rest
+    assert record.conditions.host_at_rest is not None
     assert record.conditions.facts["figures_by"] == {
         "create_seconds": "app",
         "prefill_tokens_per_s": "app",
