@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, Final
 
 from buildbot.process.results import CANCELLED, EXCEPTION, RETRY
-from buildbot.util.service import BuildbotService
 from twisted.internet import defer
 from twisted.python import log
 
 from harness.fleet.buildbot import job_steps
+from harness.fleet.buildbot.desk_service import DeskService
 from harness.fleet.buildbot.no_source import NO_SOURCE
 from harness.fleet.tries import Outcome, Try, lost
 from results.fleet.events import Event, EventKind
 from results.fleet.requests import Request
-
-if TYPE_CHECKING:
-    from harness.fleet.buildbot.desk import Desk
 
 COLLECT: Final = "collect"
 
@@ -26,20 +23,10 @@ def collect_builder(host: str) -> str:
     return f"{COLLECT}-{host}"
 
 
-class Reporter(BuildbotService):
+class Reporter(DeskService):
     """Writes events into the journal, and collects from hosts that come back."""
 
     name = "tierlab-journal"
-    compare_attrs: ClassVar[list[str]] = ["desk"]
-
-    def checkConfig(self, desk: Desk) -> None:
-        """Take the desk of the master."""
-        self.desk = desk
-
-    def reconfigService(self, desk: Desk) -> Any:
-        """Take the desk of the master."""
-        self.desk = desk
-        return defer.succeed(None)
 
     @defer.inlineCallbacks
     def startService(self) -> Any:

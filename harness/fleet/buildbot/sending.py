@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, Final
 
-from buildbot.util.service import BuildbotService
 from twisted.internet import defer
 from twisted.python import log
 
 from harness.fleet.buildbot.command import run_tierlab
-
-if TYPE_CHECKING:
-    from harness.fleet.buildbot.desk import Desk
+from harness.fleet.buildbot.desk_service import DeskService
 
 TAKEN_UP: Final = ("tierlab", "bundle", "taken-up")
 """The message that something new is in the store."""
@@ -19,23 +16,13 @@ TAKEN_UP: Final = ("tierlab", "bundle", "taken-up")
 _AGAIN_SECONDS: Final = 60.0
 
 
-class Sending(BuildbotService):
+class Sending(DeskService):
     """Runs `tierlab outbox send` when a bundle was taken up, one at a time.
 
     While something waits it tries again each minute; what it says is in the log of the master.
     """
 
     name = "tierlab-influxdb"
-    compare_attrs: ClassVar[list[str]] = ["desk"]
-
-    def checkConfig(self, desk: Desk) -> None:
-        """Take the desk of the master."""
-        self.desk = desk
-
-    def reconfigService(self, desk: Desk) -> Any:
-        """Take the desk of the master."""
-        self.desk = desk
-        return defer.succeed(None)
 
     @defer.inlineCallbacks
     def startService(self) -> Any:

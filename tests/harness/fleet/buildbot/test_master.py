@@ -65,6 +65,18 @@ def test_a_worker_a_device_and_a_builder_a_profile(
     assert len(configuration(str(folder))["workers"]) == 4
 
 
+def test_records_are_sent_on_where_there_is_an_influxdb(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def services() -> list[str]:
+        return [one.name for one in configuration(str(folder))["services"]]
+
+    monkeypatch.setenv(PASSWORD, SECRET)
+    assert services() == ["tierlab-journal"]
+    monkeypatch.setenv("TIERLAB_INFLUX_URL", "http://127.0.0.1:8086")
+    assert services() == ["tierlab-journal", "tierlab-influxdb"]
+
+
 def test_without_a_password_there_is_no_master(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as caught:
         configuration(str(folder))
