@@ -78,6 +78,8 @@ def examine(
                 told=lambda step: book.climbed(resource, step),
             )
         )
+        if finding.passed:
+            book.seen(resource, None if profile.kind == "desktop" else profile.id)
         book.checked(resource, finding)
         return finding
 

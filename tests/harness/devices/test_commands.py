@@ -154,10 +154,14 @@ def test_a_check_that_passes_and_one_that_fails(
 ) -> None:
     change("machine", lambda s: s.model_copy(update={"condition": Condition.UNHEALTHY}))
     findings[:] = [Finding("it answers", passed=True), Finding("no browser")]
+    assert load("machine").seen_at is None
     assert "machine: passed: it answers" in said(capsys, "check", "machine")
     assert load("machine").condition is Condition.READY
+    seen = load("machine").seen_at  # a phone that was checked is missed when it is unplugged
+    assert seen is not None
     assert "machine: failed: no browser" in said(capsys, "check", "machine", code=1)
     assert load("machine").condition is Condition.QUARANTINED
+    assert load("machine").seen_at == seen
     assert "quarantined until" in said(capsys, "history", "machine")
 
 
