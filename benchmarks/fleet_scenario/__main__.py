@@ -231,7 +231,12 @@ class Scenario:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Processes that still have the folder in their environment or command."""
+    """Processes that still have the folder in their environment or command.
+
+    Whoever started this one, such as `sudo`, has it in its command as well.
+    """
+    this = psutil.Process()
+    mine = {this.pid, *(parent.pid for parent in this.parents())}
     found = []
     for process in psutil.process_iter():
         try:
@@ -239,7 +244,7 @@ def left_behind(folder: Path) -> list[str]:
             state = process.environ().get("TIERLAB_STATE", "")
         except psutil.Error:
             continue
-        if str(folder) in words + state and process.pid != os.getpid():
+        if str(folder) in words + state and process.pid not in mine:
             found.append(f"{process.pid}: {words[:120]}")
     return found
 
